@@ -1,0 +1,1 @@
+"""From the outside world to files: raw tiles, each whole, checked and recorded."""

@@ -1,0 +1,1 @@
+"""Chips: cut from tiles, stored, labelled."""

@@ -1,0 +1,1 @@
+"""Places become collections: chip grid, splits, context."""

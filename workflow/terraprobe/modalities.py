@@ -1,0 +1,155 @@
+"""The one table of what a chip can hold: aligned inputs (modalities) and label layers.
+
+Bands are chosen by name, never by position: EuroSAT stores B8A last, SEN12MS after B8.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+S2_BASELINE_OFFSET_DN = -1000
+"""Added to Sentinel-2 DN from processing baseline 04.00 (25 January 2022) on: reflectance = (DN - 1000) / 10000.
+
+Source: ESA, Sentinel-2 Products Specification Document, RADIO_ADD_OFFSET / BOA_ADD_OFFSET. Chips are stored
+without it (harmonised DN), so one scale serves every date.
+"""
+
+S2_RESOLUTION_M = MappingProxyType(
+    {
+        "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20,
+        "B08": 10, "B8A": 20, "B09": 60, "B10": 60, "B11": 20, "B12": 20,
+    }
+)  # fmt: skip
+"""Native pixel size of each Sentinel-2 band (ESA, Sentinel-2 MSI user guide)."""
+
+L1C_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+L2A_BANDS = tuple(band for band in L1C_BANDS if band != "B10")  # the cirrus band has no surface reflectance
+MONTHS = ("m1", "m2", "m3")
+"""First, second and third month of a composite; the calendar months stand in the study."""
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One aligned input.
+
+    Attributes:
+        name: as in study files and folder names.
+        bands: in store order; for a variable number of channels, the one band that they all hold.
+        unit: of the physical value `DN * scale + offset`: `reflectance`, `backscatter_db` or `coherence`.
+        scale: physical value of one DN.
+        offset: physical value of DN 0.
+        nodata: DN that means "not observed".
+        dtype: integer type of the store.
+        resolution_m: native pixel size of the coarsest band.
+        valid_range: physical values outside it are refused when tiles are read.
+        variable: whether the number of channels differs from chip to chip.
+        title: for people.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    unit: str
+    scale: float
+    offset: float
+    nodata: int
+    dtype: str
+    resolution_m: float
+    valid_range: tuple[float, float]
+    variable: bool = False
+    title: str = ""
+
+    @property
+    def min_chip_m(self) -> float:
+        """Smallest useful chip: two native pixels of the coarsest band, below which that band is a constant."""
+        return 2 * self.resolution_m
+
+
+def _reflectance(name: str, bands: tuple[str, ...], resolution_m: float, title: str) -> Modality:
+    return Modality(name, bands, "reflectance", 1e-4, 0.0, 0, "uint16", resolution_m, (0.0, 6.5535), title=title)
+
+
+def _backscatter(name: str, bands: tuple[str, ...], title: str) -> Modality:
+    # 0.005 dB steps keep the quantisation error far below speckle (IW GRD: about 4.4 equivalent looks).
+    return Modality(name, bands, "backscatter_db", 0.005, 0.0, -32768, "int16", 10, (-100.0, 60.0), title=title)
+
+
+def _monthly(parts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{month}_{part}" for month in MONTHS for part in parts)
+
+
+MODALITIES = MappingProxyType(
+    {
+        m.name: m
+        for m in (
+            _reflectance("s2_l1c", L1C_BANDS, 60, "Sentinel-2 L1C, top of atmosphere"),
+            _reflectance("s2_l2a", L2A_BANDS, 60, "Sentinel-2 L2A, surface"),
+            _reflectance("s2_rgb_monthly", _monthly(("B04", "B03", "B02")), 10, "Sentinel-2 RGB, monthly mean"),
+            _backscatter("s1_grd", ("VV", "VH"), "Sentinel-1 GRD"),
+            _backscatter("s1_grd_monthly", _monthly(("VV", "VH", "VV-VH")), "Sentinel-1 GRD, monthly mean"),
+            Modality(
+                "s1_coherence", ("coherence",), "coherence", 1e-4, 0.0, 65535, "uint16", 92.8, (0.0, 1.0),
+                variable=True, title="Sentinel-1 interferometric coherence (ARIA GUNW)",
+            ),
+        )
+    }
+)  # fmt: skip
+"""Every modality by name. GUNW posts are 1/1200 degree apart: 92.8 m along a meridian."""
+
+
+@dataclass(frozen=True)
+class LabelLayer:
+    """One raster of labels, stored on the chip grid like a modality (nearest neighbour).
+
+    Attributes:
+        name: as in study files and folder names.
+        nodata: value that means "not known"; kept apart from every class.
+        dtype: integer type of the store.
+        classes: code to class name; empty where the layer is a quantity.
+        values: chip-level labels made of the layer: name to (what is averaged).
+        title: for people.
+    """
+
+    name: str
+    nodata: int
+    dtype: str
+    classes: MappingProxyType[int, str]
+    values: MappingProxyType[str, str]
+    title: str
+
+
+WORLDCOVER_CLASSES = MappingProxyType(
+    {
+        10: "tree", 20: "shrub", 30: "grass", 40: "crop", 50: "built", 60: "bare",
+        70: "snow", 80: "water", 90: "wetland", 95: "mangrove", 100: "moss",
+    }
+)  # fmt: skip
+"""ESA WorldCover v100/v200 product user manual, table 3."""
+
+OSM_CLASSES = MappingProxyType(
+    {1: "forest", 2: "scrub", 3: "grass", 4: "farm", 5: "wetland", 6: "water", 7: "residential", 8: "meadow"}
+)
+"""Codes that we give the OpenStreetMap polygons of the packaged scene; 0 is unlabelled, not "other"."""
+
+LABELS = MappingProxyType(
+    {
+        layer.name: layer
+        for layer in (
+            LabelLayer(
+                "mod44b", 253, "uint8", MappingProxyType({}),
+                MappingProxyType({"vegetation": "tree_cover"}), "MODIS MOD44B tree cover",
+            ),
+            LabelLayer(
+                "worldcover", 0, "uint8", WORLDCOVER_CLASSES,
+                MappingProxyType({"croplands": "crop", "water": "water"}), "ESA WorldCover classes",
+            ),
+            LabelLayer(
+                "ghs_built", 65535, "uint16", MappingProxyType({}),
+                MappingProxyType({"builtup": "built_share"}), "GHS-BUILT-S built-up surface",
+            ),
+            LabelLayer(
+                "osm", 0, "uint8", OSM_CLASSES,
+                MappingProxyType({f"osm_{name}": name for name in OSM_CLASSES.values()}), "OpenStreetMap polygons",
+            ),
+        )
+    }
+)  # fmt: skip
+"""Every label layer by name."""

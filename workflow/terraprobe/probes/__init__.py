@@ -1,0 +1,1 @@
+"""What embeddings know: probes on frozen features."""
