@@ -6,7 +6,7 @@ CORES ?= all
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint report lock clean
+.PHONY: help run test test-long lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -20,3 +20,26 @@ $(VENV)/installed.lock: requirements.lock envs/uv.lock pyproject.toml
 	@$(VENV)/bin/uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock envs/uv.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@cp requirements.lock $@
+
+run: $(VENV)/installed.lock  ## rebuild the quickstart: real Sentinel-2 scenes and a simulated Earth, to a report
+	@snakemake --cores $(CORES) --quiet rules host --rerun-incomplete
+
+test: $(VENV)/installed.lock  ## all tests
+	@python -m pytest
+
+test-long: $(VENV)/installed.lock  ## the tests that CI runs reduced, in full: kill and fuzz loops
+	@TERRAPROBE_LONG=1 python -m pytest -m long -s
+
+lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@snakefmt --check Snakefile workflow/rules
+	@snakemake --lint
+
+lock: $(VENV)/installed.lock  ## resolve the dependencies anew
+	@uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" --quiet --upgrade --output-file requirements.lock
+
+clean:  ## remove results, downloads and the environment
+	rm -rf results resources/downloads .snakemake $(VENV)

@@ -3,8 +3,10 @@
 Bands are chosen by name, never by position: EuroSAT stores B8A last, SEN12MS after B8.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, Literal
 
 S2_BASELINE_OFFSET_DN = -1000
 """Added to Sentinel-2 DN from processing baseline 04.00 (25 January 2022) on: reflectance = (DN - 1000) / 10000.
@@ -96,6 +98,21 @@ MODALITIES = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class LabelValue:
+    """How the known pixels of a label layer at one chip become one number.
+
+    Attributes:
+        kind: `mean` of the pixel values, or `share` of one class among the known pixels, in [0, 1].
+        code: the class of a share.
+        factor: multiplies a mean.
+    """
+
+    kind: Literal["mean", "share"]
+    code: int = -1
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
 class LabelLayer:
     """One raster of labels, stored on the chip grid like a modality (nearest neighbour).
 
@@ -103,17 +120,30 @@ class LabelLayer:
         name: as in study files and folder names.
         nodata: value that means "not known"; kept apart from every class.
         dtype: integer type of the store.
+        unit: of the pixel values: `class`, `percent` or `m2`.
         classes: code to class name; empty where the layer is a quantity.
-        values: chip-level labels made of the layer: name to (what is averaged).
+        quantity: smallest and largest value of a quantity; empty where the layer is classes.
+        stands_for: codes of a quantity layer that are outside `quantity` and what they count as in a mean.
+        values: chip-level labels made of the layer.
         title: for people.
     """
 
     name: str
     nodata: int
     dtype: str
-    classes: MappingProxyType[int, str]
-    values: MappingProxyType[str, str]
+    unit: str
+    classes: Mapping[int, str]
+    quantity: tuple[int, int] | tuple[()]
+    stands_for: Mapping[int, int]
+    values: Mapping[str, LabelValue]
     title: str
+
+    @property
+    def allowed(self) -> str:
+        """The codes a tile may hold, for people."""
+        span = f"{self.quantity[0]} to {self.quantity[1]}" if self.quantity else ""
+        codes = ", ".join(str(code) for code in (*self.classes, *self.stands_for))
+        return " or ".join(part for part in (span, codes, f"{self.nodata} (not known)") if part)
 
 
 WORLDCOVER_CLASSES = MappingProxyType(
@@ -127,27 +157,39 @@ WORLDCOVER_CLASSES = MappingProxyType(
 OSM_CLASSES = MappingProxyType(
     {1: "forest", 2: "scrub", 3: "grass", 4: "farm", 5: "wetland", 6: "water", 7: "residential", 8: "meadow"}
 )
-"""Codes that we give the OpenStreetMap polygons of the packaged scene; 0 is unlabelled, not "other"."""
+"""Codes that we give the OpenStreetMap polygons of the packaged scene; 0 is unlabelled, not "other".
+
+The names are the `fclass` values of Geofabrik's OpenStreetMap extracts; these eight are all that `havelland` holds.
+"""
+
+NO_CODES: Mapping[int, Any] = MappingProxyType({})
+MOD44B_WATER = 200
+"""MOD44B user guide, Percent_Tree_Cover: 0 to 100 per cent, 200 water, 253 fill. Water has no trees: 0 per cent."""
+GHS_CELL_M2 = 10_000
+"""A cell of GHS-BUILT-S at 100 m holds the built-up square metres, 0 to 10,000 (GHSL data package 2023)."""
 
 LABELS = MappingProxyType(
     {
         layer.name: layer
         for layer in (
             LabelLayer(
-                "mod44b", 253, "uint8", MappingProxyType({}),
-                MappingProxyType({"vegetation": "tree_cover"}), "MODIS MOD44B tree cover",
+                "mod44b", 253, "uint8", "percent", NO_CODES, (0, 100), MappingProxyType({MOD44B_WATER: 0}),
+                MappingProxyType({"vegetation": LabelValue("mean")}), "MODIS MOD44B tree cover",
             ),
             LabelLayer(
-                "worldcover", 0, "uint8", WORLDCOVER_CLASSES,
-                MappingProxyType({"croplands": "crop", "water": "water"}), "ESA WorldCover classes",
+                "worldcover", 0, "uint8", "class", WORLDCOVER_CLASSES, (), NO_CODES,
+                MappingProxyType({"croplands": LabelValue("share", 40), "water": LabelValue("share", 80)}),
+                "ESA WorldCover classes",
             ),
             LabelLayer(
-                "ghs_built", 65535, "uint16", MappingProxyType({}),
-                MappingProxyType({"builtup": "built_share"}), "GHS-BUILT-S built-up surface",
+                "ghs_built", 65535, "uint16", "m2", NO_CODES, (0, GHS_CELL_M2), NO_CODES,
+                MappingProxyType({"builtup": LabelValue("mean", factor=1 / GHS_CELL_M2)}),
+                "GHS-BUILT-S built-up surface",
             ),
             LabelLayer(
-                "osm", 0, "uint8", OSM_CLASSES,
-                MappingProxyType({f"osm_{name}": name for name in OSM_CLASSES.values()}), "OpenStreetMap polygons",
+                "osm", 0, "uint8", "class", OSM_CLASSES, (), NO_CODES,
+                MappingProxyType({f"osm_{name}": LabelValue("share", code) for code, name in OSM_CLASSES.items()}),
+                "OpenStreetMap polygons",
             ),
         )
     }

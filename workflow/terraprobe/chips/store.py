@@ -6,10 +6,14 @@ last and lists every file with its bytes and SHA-256. A store without `spec.json
 """
 
 import hashlib
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,25 +27,58 @@ MIN_VALID = 0.5
 _WRITE_BYTES = 1 << 24
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as `.npy` under a temporary name, flush it, rename it.
+class ArrayWriter:
+    """Write a `.npy` file row by row, in any order, without holding it in memory.
 
-    Plain writes and not a memory map: a full disk is then an error with a message, and not a bus error.
+    The whole file is allocated first: a full disk is then an error with a message before any work is done, and
+    not a bus error in a memory map.
+    """
+
+    def __init__(self, stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.flush()
+        self._descriptor = stream.fileno()
+        self._start = stream.tell()
+        self._row = math.prod(shape[1:]) * dtype.itemsize
+        if shape[0] * self._row:
+            os.posix_fallocate(self._descriptor, self._start, shape[0] * self._row)
+
+    def put(self, first: int, rows: NDArray[Any]) -> None:
+        """Write consecutive rows from row `first` on.
+
+        Raises:
+            ValueError: another shape or type than the file's.
+        """
+        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype or first + len(rows) > self.shape[0]:
+            raise ValueError(f"rows {rows.shape} {rows.dtype} at {first} in an array {self.shape} {self.dtype}")
+        data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+        position = self._start + first * self._row
+        while data:
+            written = os.pwrite(self._descriptor, data[:_WRITE_BYTES], position)
+            data, position = data[written:], position + written
+
+
+@contextmanager
+def open_array(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[ArrayWriter]:
+    """Write `path` under a temporary name, flush it and rename it when the block ends without an error.
 
     Raises:
         TerraprobeError: the disk is full or the folder cannot be written.
     """
-    array = np.ascontiguousarray(array)
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        header = {
-            "descr": np.lib.format.dtype_to_descr(array.dtype),
-            "fortran_order": False,
-            "shape": array.shape,
-        }
-        np.lib.format.write_array_header_1_0(stream, header)
-        data = array.reshape(-1).view(np.uint8)
-        for start in range(0, data.size, _WRITE_BYTES):
-            stream.write(data[start : start + _WRITE_BYTES].data)
+        yield ArrayWriter(stream, shape, np.dtype(dtype))
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a whole array as `.npy`.
+
+    Raises:
+        TerraprobeError: the disk is full or the folder cannot be written.
+    """
+    with open_array(path, array.shape, array.dtype.str) as writer:
+        writer.put(0, array)
 
 
 def write_shard(folder: Path, shard: str, pixels: NDArray[Any], valid: NDArray[np.float32]) -> None:

@@ -1,0 +1,59 @@
+"""terraprobe: acquire -> collections -> chips -> pretrain -> embed -> evaluate -> report.
+
+snakemake --cores all                                     the quickstart (config.yaml)
+snakemake --cores all --configfile studies/<paper>.yaml   a paper's study
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+# A SLURM job is warned of its time limit by this signal: the training process answers it, Snakemake must live on.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+# The jobs run this checkout's package by the Python that runs this Snakemake, activated by hand or not (a conda
+# environment of their own comes first on PATH). Waiting threads must not spin: with two trainings on two cores
+# that costs a factor of ten.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = str(Path(workflow.basedir, "workflow"))
+sys.path.insert(0, os.environ["PYTHONPATH"])
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# `--configfile` is merged over a `configfile:`, so a study would inherit the quickstart's entries.
+if not workflow.config_settings.configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/acquire.smk"
+include: "workflow/rules/collections.smk"
+include: "workflow/rules/chips.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """The report, and with it everything that it stands on."""
+    default_target: True
+    input:
+        f"{ROOT}/report/index.html",
+
+
+onstart:
+    say(WHAT_IT_IS)
+
+
+onsuccess:
+    shell("python -m terraprobe times {ROOT} >&2")
+    say(f"Done: open {ROOT}/report/index.html")
+
+
+onerror:
+    say("A stage failed: its own words are above and in its log. Mend the cause and run the same command again:")
+    say("what is finished stays finished, and a training that was cut off goes on from its last checkpoint.")

@@ -1,0 +1,94 @@
+"""Raw tiles, each source in its provider's own format."""
+
+from terraprobe.acquire import packaged
+from terraprobe.acquire.simulated.world import raw_files, world_files
+
+
+def tiles(collection, layer=None, shard=None):
+    """Raw files of a collection, of one layer and one storage shard where these are given."""
+    entry = NAMES[collection]
+    if entry.kind == "scene":
+        folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
+    else:
+        places = [p for s, part in enumerate(entry.places) if shard in (None, f"{s:03d}") for p in part]
+        folder, files = f"{ROOT}/collections/{collection}/tiles", raw_files(entry.world, places)
+    layers = [layer] if layer else [*entry.modalities, *entry.labels]
+    return [f"{folder}/{name}" for one in layers for name in files[one]]
+
+
+for scene in sorted({c.scene for c in STUDY.collections if c.kind == "scene"}):
+
+    rule:
+        name:
+            f"fetch_{scene}"
+        output:
+            tiles=[f"{DOWNLOADS}/scenes/{scene}/{f}" for files in packaged.raw_files(scene).values() for f in files],
+            manifest=f"{DOWNLOADS}/scenes/{scene}/manifest.json",
+        log:
+            f"{ROOT}/logs/fetch_scene/{scene}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/fetch_scene/{scene}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=1000,
+            runtime=30,
+            network=1,
+        params:
+            recipe=recipe(scene=scene),
+            code=code("fetch-scene"),
+        shell:
+            "python -m terraprobe fetch-scene --recipe {params.recipe:q} --code {params.code} --tiles {output.tiles}"
+            " --manifest {output.manifest} 2>&1 | tee {log} >&2"
+
+
+for entry in (c for c in STUDY.collections if c.kind == "simulated"):
+
+    rule:
+        name:
+            f"simulate_world_{entry.name}"
+        output:
+            climate=f"{ROOT}/collections/{entry.name}/tiles/{world_files()['climate']}",
+            regions=f"{ROOT}/collections/{entry.name}/tiles/{world_files()['regions']}",
+        log:
+            f"{ROOT}/logs/simulate_world/{entry.name}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/simulate_world/{entry.name}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            recipe=recipe(**entry.world.model_dump(mode="json")),
+            code=code("simulate-world"),
+        shell:
+            "python -m terraprobe simulate-world --recipe {params.recipe:q} --code {params.code}"
+            " --climate {output.climate} --regions {output.regions} 2>&1 | tee {log} >&2"
+
+    for shard, places in enumerate(entry.places):
+
+        rule:
+            name:
+                f"simulate_places_{entry.name}_{shard:03d}"
+            output:
+                tiles=tiles(entry.name, shard=f"{shard:03d}"),
+            log:
+                f"{ROOT}/logs/simulate_places/{entry.name}-{shard:03d}.log",
+            benchmark:
+                f"{ROOT}/benchmarks/simulate_places/{entry.name}-{shard:03d}.tsv"
+            conda:
+                ENVIRONMENT
+            resources:
+                mem_mb=2000,
+                runtime=120,
+            params:
+                recipe=recipe(
+                    world=entry.world.model_dump(mode="json"),
+                    places=places,
+                    layers=[*entry.modalities, *entry.labels],
+                ),
+                code=code("simulate-places"),
+            shell:
+                "python -m terraprobe simulate-places --recipe {params.recipe:q} --code {params.code}"
+                " --tiles {output.tiles} 2>&1 | tee {log} >&2"

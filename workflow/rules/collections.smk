@@ -1,0 +1,78 @@
+"""Places become collections: chip grid, context, splits."""
+
+
+rule lay_grid:
+    """List the chips of a collection, before any pixel is read."""
+    input:
+        tiles=lambda w: tiles(w.collection, "s2_l1c") if NAMES[w.collection].kind == "scene" else [],
+    output:
+        grid=f"{COLLECTION}/grid.parquet",
+    log:
+        f"{ROOT}/logs/lay_grid/{{collection}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/lay_grid/{{collection}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe(area=NAMES[w.collection].grid_area()),
+        code=code("lay-grid"),
+    shell:
+        "python -m terraprobe lay-grid --tiles {input.tiles} --recipe {params.recipe:q} --code {params.code}"
+        " --grid {output.grid} 2>&1 | tee {log} >&2"
+
+
+rule extract_context:
+    """Climate and region at every chip centre."""
+    input:
+        grid=f"{COLLECTION}/grid.parquet",
+        climate=f"{COLLECTION}/tiles/{world_files()['climate']}",
+        regions=f"{COLLECTION}/tiles/{world_files()['regions']}",
+    output:
+        context=f"{COLLECTION}/context.parquet",
+    log:
+        f"{ROOT}/logs/extract_context/{{collection}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/extract_context/{{collection}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        recipe=recipe(),
+        code=code("extract-context"),
+    shell:
+        "python -m terraprobe extract-context --grid {input.grid} --climate {input.climate} --regions {input.regions}"
+        " --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee {log} >&2"
+
+
+def context(collection):
+    """The context of a collection, or nothing where its source has none."""
+    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
+
+
+rule assign_splits:
+    """Which chips are for training, which for choosing, which for the one test."""
+    input:
+        grid=f"{COLLECTION}/grid.parquet",
+        context=lambda w: context(w.collection),
+    output:
+        chips=f"{COLLECTION}/chips.parquet",
+    log:
+        f"{ROOT}/logs/assign_splits/{{collection}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/assign_splits/{{collection}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe(split=NAMES[w.collection].split.model_dump(mode="json")),
+        code=code("assign-splits"),
+    shell:
+        "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --recipe {params.recipe:q}"
+        " --code {params.code} --chips {output.chips} 2>&1 | tee {log} >&2"

@@ -1,0 +1,35 @@
+"""Encoders. Training state lives beside the weights: a job that was cut off goes on from it."""
+
+
+def trained_on(encoder):
+    """Names of the collections an encoder learns from."""
+    return STUDY.encoder(encoder).collections
+
+
+rule pretrain_encoder:
+    """Pretrain one encoder on the train chips of its collections; the best validation loss is kept."""
+    input:
+        chips=lambda w: [f"{ROOT}/collections/{c}/chips.parquet" for c in trained_on(w.encoder)],
+        stores=lambda w: [s for c in trained_on(w.encoder) for s in stores(c)],
+    output:
+        weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
+        card=f"{ROOT}/encoders/{{encoder}}/card.json",
+        history=f"{ROOT}/encoders/{{encoder}}/history.parquet",
+    log:
+        f"{ROOT}/logs/pretrain_encoder/{{encoder}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/pretrain_encoder/{{encoder}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=1440,
+        gpu=1,
+    params:
+        recipe=lambda w: recipe(**STUDY.pretrain_recipe(w.encoder)),
+        code=lambda w: code("pretrain-encoder", METHODS[STUDY.encoder(w.encoder).method]),
+    shell:
+        "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --recipe {params.recipe:q}"
+        " --code {params.code} --weights {output.weights} --card {output.card} --history {output.history}"
+        " 2>&1 | tee {log} >&2"

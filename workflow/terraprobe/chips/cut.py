@@ -1,0 +1,262 @@
+"""Cut chips out of tiles into a shard of the chip store, and seal a store."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terraprobe.artifacts import read_table, table_metadata
+from terraprobe.chips.polygons import PolygonTile
+from terraprobe.chips.store import ArrayWriter, StoreLayer, open_array, seal, write_array
+from terraprobe.chips.tiles import Layer, Tile, describe_tiles, find_layer, lonlat_bounds, open_raster
+from terraprobe.chips.warp import Grid, read_band
+from terraprobe.errors import TerraprobeError
+from terraprobe.modalities import LabelLayer
+from terraprobe.stage import In, Ins, Out, Recipe, progress
+
+CELL_PX = 2048
+"""Chips whose corner lies in one square of this side are cut together: one read of a tile serves them all, and
+13 bands of such a square take 110 MB. The pixels do not depend on it."""
+
+
+class CutRecipe(Recipe):
+    """Recipe of `cut_chips`.
+
+    Attributes:
+        layer: a modality or label layer.
+        shard: the rows of the grid to cut.
+    """
+
+    layer: str
+    shard: str
+
+
+class SealRecipe(Recipe):
+    """Recipe of `seal_store`.
+
+    Attributes:
+        layer: a modality or label layer.
+    """
+
+    layer: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Chips that are cut together.
+
+    Attributes:
+        grid: the window that holds them all.
+        chips: (row in the shard, first column, first row in the window) of each.
+    """
+
+    grid: Grid
+    chips: list[tuple[int, int, int]]
+
+
+def cut_chips(*, grid: In, tiles: Ins, recipe: CutRecipe, pixels: Out, valid: Out) -> None:
+    """Cut every chip of one shard out of the tiles of one layer.
+
+    Every band is resampled to the chip's own 10 m grid by geotransform: bilinear for measurements, nearest for
+    labels. Where tiles overlap, the first by name that observed a pixel gives it. What no tile observed is
+    nodata with a valid share of 0. For coherence a chip's own pairs come first, in order of their dates.
+
+    Args:
+        grid: the collection's `grid.parquet`.
+        tiles: raster files of the layer (for `osm` vector files).
+        recipe: which layer and shard.
+        pixels: `.npy`, axes (chip, channel, y, x), integer DN of the store.
+        valid: `.npy`, float32, axes (chip, channel), share of observed pixels.
+
+    Raises:
+        TerraprobeError: a tile is broken, lacks a band or a CRS, or holds a value that the layer does not allow.
+    """
+    layer = find_layer(recipe.layer)
+    frame, chip_px = _read_shard(grid, recipe.shard)
+    cutter = _choose_cutter(layer, tiles, frame)
+    shares = np.zeros((len(frame), cutter.channels), np.float32)
+    with open_array(pixels, (len(frame), cutter.channels, chip_px, chip_px), layer.dtype) as writer:
+        for cell in _cells(frame["crs"].tolist(), np.stack(frame["transform"].to_list()), chip_px, CELL_PX):
+            _write_cell(cutter.cut(cell, chip_px), cell, writer, shares, layer.nodata)
+    write_array(valid, shares)
+    missing = 1 - float(shares.mean())
+    progress(f"{recipe.layer} {recipe.shard}: {len(frame)} chips, {cutter.channels} channels, {missing:.1%} missing")
+
+
+def seal_store(*, grid: In, shards: Ins, recipe: SealRecipe, spec: Out) -> None:
+    """Check the shards of a store and write its `spec.json`.
+
+    Args:
+        grid: the collection's `grid.parquet`.
+        shards: the `.npy` files of all shards, in the folder of `spec`.
+        recipe: which layer.
+        spec: `spec.json` of the store.
+
+    Raises:
+        TerraprobeError: a shard is absent, broken or of another shape, or nothing was observed at all.
+    """
+    layer = find_layer(recipe.layer)
+    frame = read_table(grid)
+    names = frame["shard"].drop_duplicates().tolist()
+    counts = {name: int((frame["shard"] == name).sum()) for name in names}
+    given = {path.name.split(".")[0] for path in shards}
+    if given != set(names):
+        raise TerraprobeError(f"{spec.parent}: shards {sorted(given)}, expected {names} as in {grid}.")
+    if not frame["shard"].equals(frame["shard"].sort_values(key=lambda s: s.map(names.index), kind="stable")):
+        raise TerraprobeError(f"{grid}: the rows of one shard do not follow each other. Lay the grid again.")
+    seal(spec.parent, _store_layer(layer), int(table_metadata(grid)["chip_px"]), counts)
+
+
+def _store_layer(layer: Layer) -> StoreLayer:
+    if isinstance(layer, LabelLayer):
+        return StoreLayer(layer.name, (layer.name,), layer.unit, 1.0, 0.0, layer.nodata, layer.dtype, False)
+    return StoreLayer(
+        layer.name, layer.bands, layer.unit, layer.scale, layer.offset, layer.nodata, layer.dtype, layer.variable
+    )
+
+
+def _read_shard(grid: Path, shard: str) -> tuple[Any, int]:
+    frame = read_table(grid)
+    chosen = frame[frame["shard"] == shard]
+    if chosen.empty:
+        raise TerraprobeError(f"{grid}: no shard {shard}; there are {sorted(set(frame['shard']))}.")
+    return chosen, int(table_metadata(grid)["chip_px"])
+
+
+def _cells(crs: list[str], transforms: NDArray[np.float64], chip_px: int, side_px: int) -> Iterator[Cell]:
+    """Group chips that share a CRS and a pixel lattice by squares of that lattice."""
+    groups: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for row, (name, (a, b, left, d, e, top)) in enumerate(zip(crs, transforms, strict=True)):
+        if b != 0 or d != 0 or a <= 0 or e != -a:
+            raise TerraprobeError(f"chip {row}: transform {(a, b, left, d, e, top)} is not a north-up square grid.")
+        column, line = math.floor(left / a + 1e-6), math.floor(-top / a + 1e-6)
+        phase = (round(left / a - column, 6), round(-top / a - line, 6))
+        groups[name, float(a), phase, column // side_px, line // side_px].append(row)
+    for (name, pixel, *_), rows in groups.items():
+        lefts, tops = transforms[rows, 2], transforms[rows, 5]
+        columns = np.rint((lefts - lefts.min()) / pixel).astype(int)
+        lines = np.rint((tops.max() - tops) / pixel).astype(int)
+        width, height = int(columns.max()) + chip_px, int(lines.max()) + chip_px
+        if width * height > 4 * len(rows) * chip_px**2 and side_px > chip_px:
+            # Lone chips far apart: reading the ground between them would cost more than reading twice.
+            for cell in _cells([name] * len(rows), transforms[rows], chip_px, side_px // 2):
+                yield Cell(cell.grid, [(rows[i], column, line) for i, column, line in cell.chips])
+            continue
+        window = Grid(name, float(lefts.min()), float(tops.max()), pixel, width, height)
+        yield Cell(window, list(zip(rows, columns.tolist(), lines.tolist(), strict=True)))
+
+
+def _write_cell(
+    chips: NDArray[Any], cell: Cell, writer: ArrayWriter, shares: NDArray[np.float32], nodata: int
+) -> None:
+    for (row, _, _), image in zip(cell.chips, chips, strict=True):
+        writer.put(row, image[None])
+        shares[row] = (image != nodata).mean(axis=(1, 2))
+
+
+class _Cutter:
+    """Cuts the chips of a cell: (chip, channel, y, x)."""
+
+    def __init__(self, layer: Layer, channels: int) -> None:
+        self.layer, self.channels = layer, channels
+
+    def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def empty(self, *shape: int) -> NDArray[Any]:
+        return np.full(shape, self.layer.nodata, self.layer.dtype)
+
+    def fill(self, image: NDArray[Any], more: NDArray[Any] | None) -> None:
+        if more is not None:
+            np.copyto(image, more, where=image == self.layer.nodata)
+
+
+class _BandCutter(_Cutter):
+    """Rasters whose bands are the channels."""
+
+    def __init__(self, layer: Layer, tiles: list[Path]) -> None:
+        self.bands = (layer.name,) if isinstance(layer, LabelLayer) else layer.bands
+        super().__init__(layer, len(self.bands))
+        self.tiles = describe_tiles(tiles, layer)
+
+    def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
+        image = self.empty(self.channels, cell.grid.height, cell.grid.width)
+        for tile in _near(self.tiles, cell.grid):
+            with open_raster(tile.path, tile.uri) as dataset:
+                for channel, band in enumerate(self.bands):
+                    if band in tile.bands:
+                        self.fill(image[channel], read_band(dataset, tile, band, self.layer, cell.grid))
+        return _chips(image, cell, chip_px)
+
+
+class _PolygonCutter(_Cutter):
+    """Vector files, rasterised to one channel."""
+
+    def __init__(self, layer: LabelLayer, tiles: list[Path]) -> None:
+        super().__init__(layer, 1)
+        self.tiles = [PolygonTile(path, layer) for path in sorted(tiles)]
+
+    def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
+        image = self.empty(1, cell.grid.height, cell.grid.width)
+        for tile in self.tiles:
+            self.fill(image[0], tile.rasterise(cell.grid))
+        return _chips(image, cell, chip_px)
+
+
+class _PairCutter(_Cutter):
+    """One file, one channel: each chip's own pairs first, in order of their names."""
+
+    def __init__(self, layer: Layer, tiles: list[Path], frame: Any) -> None:
+        self.pairs: defaultdict[str, list[Tile]] = defaultdict(list)
+        for tile in describe_tiles(tiles, layer):
+            self.pairs[next(iter(tile.bands))].append(tile)
+        super().__init__(layer, max(1, int(_touching(self.pairs, frame).max())))
+
+    def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
+        chips = self.empty(len(cell.chips), self.channels, chip_px, chip_px)
+        used = np.zeros(len(cell.chips), int)
+        for pair in sorted(self.pairs):
+            image = self.empty(1, cell.grid.height, cell.grid.width)
+            for tile in _near(self.pairs[pair], cell.grid):
+                with open_raster(tile.path, tile.uri) as dataset:
+                    self.fill(image[0], read_band(dataset, tile, pair, self.layer, cell.grid))
+            for chip, (own,) in enumerate(_chips(image, cell, chip_px)):
+                if (own != self.layer.nodata).any():
+                    chips[chip, used[chip]] = own
+                    used[chip] += 1
+        return chips
+
+
+def _touching(pairs: dict[str, list[Tile]], frame: Any) -> NDArray[np.intp]:
+    """Number of pairs whose bounds touch each chip: an upper bound that needs no pixel."""
+    bounds = frame.geometry.bounds.to_numpy()
+    count = np.zeros(len(frame), np.intp)
+    for tiles in pairs.values():
+        count += np.array([any(_meet(tile.lonlat, tuple(chip)) for tile in tiles) for chip in bounds])
+    return count
+
+
+def _meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+
+
+def _near(tiles: list[Tile], grid: Grid) -> list[Tile]:
+    bounds = lonlat_bounds(grid.crs, grid.bounds)
+    return [tile for tile in tiles if _meet(tile.lonlat, bounds)]
+
+
+def _choose_cutter(layer: Layer, tiles: list[Path], frame: Any) -> _Cutter:
+    if isinstance(layer, LabelLayer):
+        vector = bool(tiles) and all(path.suffix == ".gpkg" for path in tiles)
+        return _PolygonCutter(layer, tiles) if vector else _BandCutter(layer, tiles)
+    return _PairCutter(layer, tiles, frame) if layer.variable else _BandCutter(layer, tiles)
+
+
+def _chips(image: NDArray[Any], cell: Cell, chip_px: int) -> NDArray[Any]:
+    """(channel, height, width) to (chip, channel, y, x)."""
+    return np.stack([image[:, y : y + chip_px, x : x + chip_px] for _, x, y in cell.chips])

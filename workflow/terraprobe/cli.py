@@ -1,0 +1,200 @@
+"""The command line: `terraprobe <stage> --input PATH … --recipe JSON --output PATH`, and a few commands for people.
+
+The options of a stage come from the signature of its function. Nothing of a stage is imported until it is called.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from terraprobe.errors import TerraprobeError
+
+STAGES = {
+    "fetch-scene": "terraprobe.acquire.packaged:fetch_scene",
+    "simulate-world": "terraprobe.acquire.simulated:simulate_world",
+    "simulate-places": "terraprobe.acquire.simulated:simulate_places",
+    "lay-grid": "terraprobe.collections.grid:lay_grid",
+    "extract-context": "terraprobe.collections.context:extract_context",
+    "assign-splits": "terraprobe.collections.splits:assign_splits",
+    "cut-chips": "terraprobe.chips.cut:cut_chips",
+    "seal-store": "terraprobe.chips.cut:seal_store",
+    "measure-labels": "terraprobe.chips.labels:measure_labels",
+    "pretrain-encoder": "terraprobe.train:pretrain_encoder",
+    "embed-chips": "terraprobe.embed:embed_chips",
+    "measure-floors": "terraprobe.probes.floors:measure_floors",
+    "select-forest": "terraprobe.probes.forest:select_forest",
+    "score-forest": "terraprobe.probes.forest:score_forest",
+    "gather-scores": "terraprobe.probes.scores:gather_scores",
+    "project-embeddings": "terraprobe.report.projection:project_embeddings",
+    "write-report": "terraprobe.report.page:write_report",
+}
+"""Command to the function behind it, in the order data meets them."""
+
+COMMANDS = {
+    "check-study": "terraprobe.study:check_command",
+    "describe": "terraprobe.describe:describe_command",
+    "times": "terraprobe.report.times:times_command",
+}
+"""Commands for people: functions of the remaining arguments that return an exit status."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a stage.
+
+    Attributes:
+        name: of the parameter.
+        role: `input`, `output` or `recipe`.
+        many: whether it takes a list of paths.
+        type: the recipe's model, or `Path`.
+    """
+
+    name: str
+    role: str
+    many: bool
+    type: Any
+
+
+def stage_arguments(function: Callable[..., None]) -> list[Argument]:
+    """Read a stage's arguments off its signature."""
+    hints = get_type_hints(function, include_extras=True)
+    arguments = []
+    for name in inspect.signature(function).parameters:
+        hint = hints[name]
+        if get_origin(hint) is Annotated:
+            inner, role = get_args(hint)
+            arguments.append(Argument(name, role, get_origin(inner) is list, Path))
+        else:
+            arguments.append(Argument(name, "recipe", False, hint))
+    return arguments
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """Import `module:function`."""
+    module, _, name = reference.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def run_stage(verb: str, argv: Sequence[str]) -> None:
+    """Run one stage from command-line arguments and record where its outputs came from.
+
+    Raises:
+        TerraprobeError: an input is absent, the recipe does not fit, or the stage refuses its input.
+    """
+    from terraprobe.artifacts import record_provenance
+
+    function = load(STAGES[verb])
+    arguments = stage_arguments(function)
+    given = _stage_parser(verb, function, arguments).parse_args(argv)
+    values: dict[str, Any] = {a.name: getattr(given, a.name) for a in arguments}
+    for argument in arguments:
+        if argument.role == "recipe":
+            values[argument.name] = _parse_recipe(verb, argument.type, values[argument.name])
+    inputs = _paths(arguments, values, "input")
+    for path in inputs:
+        if not path.exists():
+            raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).")
+    started = time.monotonic()
+    function(**values)
+    recipe = next((values[a.name].model_dump(mode="json") for a in arguments if a.role == "recipe"), {})
+    outputs = _paths(arguments, values, "output")
+    record_provenance(outputs, inputs, verb, recipe, given.code)
+    _say(f"{verb}: wrote {outputs[0]}{' and more' if len(outputs) > 1 else ''} in {time.monotonic() - started:.1f} s")
+
+
+def _paths(arguments: list[Argument], values: dict[str, Any], role: str) -> list[Path]:
+    chosen: list[Path] = []
+    for argument in arguments:
+        if argument.role == role:
+            value = values[argument.name]
+            chosen.extend(value if argument.many else [value])
+    return chosen
+
+
+def _stage_parser(verb: str, function: Callable[..., None], arguments: list[Argument]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"terraprobe {verb}",
+        description=inspect.getdoc(function),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for argument in arguments:
+        option = "--" + argument.name.replace("_", "-")
+        if argument.role == "recipe":
+            parser.add_argument(option, required=True, metavar="JSON", help=f"a {argument.type.__name__}")
+        elif argument.many:
+            parser.add_argument(option, nargs="*", default=[], type=Path, metavar="PATH", help=argument.role)
+        else:
+            parser.add_argument(option, required=True, type=Path, metavar="PATH", help=argument.role)
+    parser.add_argument("--code", default="", help="digest of the stage's code, for the provenance record")
+    return parser
+
+
+def _parse_recipe(verb: str, model: Any, text: str) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        from terraprobe.study import explain
+
+        raise TerraprobeError(f"{verb} --recipe: {explain(error, model)}") from error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _usage() -> str:
+    stages = "\n".join(f"  {verb}" for verb in STAGES)
+    return (
+        "terraprobe: places on Earth to Sentinel chips, encoders, embeddings, and what they know about land cover\n\n"
+        "For people:\n"
+        "  check-study FILE        check a study file, run nothing\n"
+        "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
+        "  times FOLDER            wall time and memory by stage of a finished run\n\n"
+        f"Stages, as the rules call them (terraprobe STAGE --help):\n{stages}\n\n"
+        "The whole pipeline: snakemake --cores all [--configfile studies/FILE.yaml]\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point.
+
+    Returns:
+        0, or 1 after an error that is explained on stderr, or 2 for a wrong call.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments.pop(0) if arguments else "--help"
+    if verb in ("-h", "--help"):
+        print(_usage())
+        return 0
+    try:
+        if verb in COMMANDS:
+            return int(load(COMMANDS[verb])(arguments))
+        if verb in STAGES:
+            run_stage(verb, arguments)
+            return 0
+    except TerraprobeError as error:
+        _say(f"terraprobe {verb}: {error}")
+        return 1
+    _say(f"terraprobe: no command {verb!r}; it is one of {', '.join([*COMMANDS, *STAGES])}")
+    return 2
+
+
+def stage_module(verb: str) -> str:
+    """Module of a stage: the root of its code digest."""
+    return STAGES[verb].partition(":")[0]
+
+
+def recipe_json(content: object) -> str:
+    """A recipe as the command line takes it: JSON with sorted keys."""
+    return json.dumps(content, sort_keys=True)

@@ -1,0 +1,40 @@
+"""The table of chips that every later stage reads, and where on Earth they are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from terraprobe.artifacts import read_table
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+CHIP_RESOLUTION_M = 10.0
+"""Pixel size of every chip: the finest of Sentinel-1 GRD and Sentinel-2."""
+
+EARTH_RADIUS_M = 6_371_008.8
+"""Mean radius of the Earth (IUGG)."""
+
+
+def read_chips(path: Path) -> "gpd.GeoDataFrame":
+    """Read `grid.parquet` or `chips.parquet`.
+
+    Returns:
+        One row a chip, in store order.
+    """
+    frame: gpd.GeoDataFrame = read_table(path)
+    return frame
+
+
+def chip_centres(chips: "gpd.GeoDataFrame") -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude (N,) of the chip centres, degrees."""
+    # The mean of a small box's bounds is its centre to far less than a pixel.
+    bounds = chips.geometry.bounds.to_numpy()
+    return (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
+
+
+def unit_sphere(lon_deg: np.ndarray, lat_deg: np.ndarray) -> np.ndarray:
+    """Longitude and latitude in degrees to points (N, 3) on the unit sphere."""
+    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)

@@ -1,0 +1,69 @@
+"""Scores of binary tasks, computed from counts that can be summed over places.
+
+A score of a set of chips is a function of four counts; kept per block of the test split, they are all that an
+interval over places needs.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+COUNTS = ("tp", "tn", "n_pos", "n_neg")
+"""Last axis of every array of counts: positives found, negatives found, positives, negatives."""
+
+
+def block_counts(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], block: NDArray[np.intp], n_blocks: int
+) -> NDArray[np.float64]:
+    """Count hits per block.
+
+    Args:
+        truth: (n_chips,).
+        predicted: (n_chips,).
+        block: number of each chip's block, (n_chips,), in [0, n_blocks).
+        n_blocks: number of blocks.
+
+    Returns:
+        (n_blocks, 4), last axis as `COUNTS`.
+    """
+    columns = (truth & predicted, ~truth & ~predicted, truth, ~truth)
+    return np.stack([np.bincount(block, weights=c.astype(np.float64), minlength=n_blocks) for c in columns], axis=-1)
+
+
+def accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of chips classified right; NaN where there is no chip.
+
+    Args:
+        counts: (…, 4), last axis as `COUNTS`.
+
+    Returns:
+        (…).
+    """
+    return _ratio(counts[..., 0] + counts[..., 1], counts[..., 2] + counts[..., 3])
+
+
+def balanced_accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean recall of the two classes; of the one that occurs where only one does; NaN where there is no chip.
+
+    Args:
+        counts: (…, 4), last axis as `COUNTS`.
+
+    Returns:
+        (…).
+    """
+    sensitivity = _ratio(counts[..., 0], counts[..., 2])
+    specificity = _ratio(counts[..., 1], counts[..., 3])
+    mean = (sensitivity + specificity) / 2
+    return np.where(np.isnan(sensitivity), specificity, np.where(np.isnan(specificity), sensitivity, mean))
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+
+
+METRICS: MappingProxyType[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = MappingProxyType(
+    {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy}
+)
+"""Every metric by the name it has in the score tables."""

@@ -1,0 +1,262 @@
+"""Few-shot random forests on frozen features, in two stages.
+
+`select_forest` chooses the number of trees and their depth on the validation split and reads no test row;
+`score_forest` takes that frozen choice and looks at the test split once.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from sklearn.ensemble import RandomForestClassifier
+
+from terraprobe.artifacts import read_json, write_json, write_table
+from terraprobe.errors import TerraprobeError
+from terraprobe.metrics import METRICS, block_counts
+from terraprobe.probes.bench import Bench, Problem
+from terraprobe.probes.episodes import FULL, forest_seed
+from terraprobe.probes.features import KEYS, FeatureSet
+from terraprobe.probes.forest_scores import ScoreBook, Setting
+from terraprobe.probes.tasks import Task
+from terraprobe.stage import In, Ins, Out, Recipe, progress
+
+MAJORITY = "majority"
+"""The floor that answers with the more frequent class of the drawn train labels, and "negative" on a tie."""
+
+
+class ForestRecipe(Recipe):
+    """Parameters of a few-shot evaluation by random forests.
+
+    Attributes:
+        evaluation: its name.
+        collection: the collection that it is done on.
+        tasks: columns of `labels.parquet`.
+        sizes: numbers of labelled train chips; 0 is all of them. The paper's are
+            5, 10, 100, 250, 500, 1000, 5000, 20000 and all [P].
+        repeats: episodes of each size; 10 in the paper [P].
+        full_repeats: episodes of the full size, where only the forest's seed differs; 10 in the paper [P].
+        draw: `uniform` at random [P], or `stratified` by class.
+        trees: numbers of trees to choose from; validation chose 50 in the paper [P].
+        depths: tree depths to choose from; validation chose 7 in the paper [P].
+        selection_shots: size at which they are chosen, 0 for all train chips [D].
+        selection_repeats: episodes over which the validation metric is averaged [D].
+        resamples: bootstrap resamples behind each interval [D].
+        seed: of draws, forests and resamples.
+    """
+
+    evaluation: str
+    collection: str
+    tasks: tuple[str, ...] = Field(min_length=1)
+    sizes: tuple[int, ...] = Field(min_length=1)
+    repeats: int = Field(3, ge=1)
+    full_repeats: int = Field(3, ge=1)
+    draw: Literal["uniform", "stratified"] = "uniform"
+    trees: tuple[int, ...] = Field((50,), min_length=1)
+    depths: tuple[int, ...] = Field((7,), min_length=1)
+    selection_shots: int = Field(FULL, ge=0)
+    selection_repeats: int = Field(1, ge=1)
+    resamples: int = Field(1000, ge=100)
+    seed: int = Field(0, ge=0)
+
+    @field_validator("sizes", "trees", "depths")
+    @classmethod
+    def _ascending(cls, values: tuple[int, ...], info: Any) -> tuple[int, ...]:
+        lowest = FULL if info.field_name == "sizes" else 1
+        if min(values) < lowest or len(set(values)) < len(values):
+            raise ValueError(f"{list(values)}: give different whole numbers from {lowest} on")
+        return tuple(sorted(values, key=lambda v: (v == FULL, v)))
+
+
+def predict_forest(
+    x_train: NDArray[np.float32], y_train: NDArray[np.bool_], x: NDArray[np.float32], trees: Sequence[int], depth: int,
+    seed: int,
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Fit one random forest and predict with its first trees.
+
+    scikit-learn seeds the trees of a forest one after the other, so the first k trees of a forest *are* the forest
+    of k trees of that seed: one fit serves every number of trees.
+
+    Args:
+        x_train: (n_train, n_features).
+        y_train: (n_train,). With one class the forest is the constant predictor of that class.
+        x: (n, n_features).
+        trees: numbers of trees to predict with.
+        depth: deepest level of a tree.
+        seed: of the forest.
+
+    Returns:
+        Whether each chip is called positive, (len(trees), n). A tie is negative.
+    """
+    if y_train.all() or not y_train.any():
+        return np.full((len(trees), len(x)), y_train[0])
+    forest = RandomForestClassifier(max(trees), max_depth=depth, random_state=seed, n_jobs=1).fit(x_train, y_train)
+    votes = np.cumsum([tree.predict_proba(x, check_input=False) for tree in forest.estimators_], axis=0)
+    chosen = votes[np.asarray(trees) - 1]
+    called: NDArray[np.bool_] = chosen[..., 1] > chosen[..., 0]
+    return called
+
+
+def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecipe, selection: Out) -> None:
+    """Choose trees and depth of every feature set and task on the validation split.
+
+    Args:
+        embeddings: files of embeddings, floors or both.
+        chips: `chips.parquet`; only train and val rows are read, of this and of every other file.
+        labels: `labels.parquet`.
+        recipe: the evaluation.
+        selection: JSON: `recipe`, `tasks` (threshold, balance, reason if impossible) and `choices`.
+
+    Raises:
+        TerraprobeError: an input is broken or lacks what the recipe names.
+    """
+    stratified = recipe.draw == "stratified"
+    bench = Bench.load(embeddings, chips, labels, ("train", "val"), recipe.tasks, recipe.seed, stratified)
+    tasks = [bench.task(name) for name in recipe.tasks]
+    choices = [_choose(bench, task, recipe) for task in tasks if not task.reason]
+    write_json(
+        selection,
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "tasks": {t.name: {**t.__dict__, "balanced": t.balanced, "metric": t.metric} for t in tasks},
+            "choices": [choice for group in choices for choice in group],
+        },
+    )
+    possible = sum(not task.reason for task in tasks)
+    progress(f"{recipe.evaluation}: {possible} of {len(tasks)} tasks possible, {len(bench.sets)} feature sets selected")
+
+
+def _choose(bench: Bench, task: Task, recipe: ForestRecipe) -> list[dict[str, Any]]:
+    return [
+        {
+            **features.key,
+            "task": task.name,
+            **_choose_one(Problem(bench, features, task.name, task.threshold), task, recipe),
+        }
+        for features in bench.sets
+    ]
+
+
+def _choose_one(problem: Problem, task: Task, recipe: ForestRecipe) -> dict[str, Any]:
+    """Trees and depth with the best validation metric; the smaller forest where two are equal."""
+    val = problem.labelled("val")
+    sizes = {"n_train": len(problem.train), "n_val": len(val)}
+    simplest = {"trees": recipe.trees[0], "depth": recipe.depths[0]}
+    if not len(problem.train):
+        return {**sizes, **simplest, "grid": [], "reason": "no train chip has both these features and a label"}
+    if len(recipe.trees) * len(recipe.depths) == 1:
+        return {**sizes, **simplest, "grid": [], "reason": ""}
+    if not len(val):
+        return {**sizes, **simplest, "grid": [], "reason": "no val chip has both these features and a label"}
+    values = np.mean([_validate(problem, val, task.metric, recipe, e) for e in range(recipe.selection_repeats)], axis=0)
+    grid = [
+        {"trees": trees, "depth": depth, "value": float(values[d, t])}
+        for t, trees in enumerate(recipe.trees)
+        for d, depth in enumerate(recipe.depths)
+    ]
+    best = max(grid, key=lambda point: point["value"])
+    return {**sizes, "trees": best["trees"], "depth": best["depth"], "grid": grid, "reason": ""}
+
+
+def _validate(
+    problem: Problem, val: NDArray[np.intp], metric: str, recipe: ForestRecipe, episode: int
+) -> NDArray[np.float64]:
+    """Validation metric of every candidate, (depths, trees)."""
+    drawn = problem.draw(episode, recipe.selection_shots or len(problem.train))
+    inputs = problem.x(drawn), problem.positive[drawn], problem.x(val)
+    seed = forest_seed(recipe.seed, episode)
+    whole = np.zeros(len(val), np.intp)
+    return np.array(
+        [
+            [
+                METRICS[metric](block_counts(problem.positive[val], called, whole, 1)[0])
+                for called in predict_forest(*inputs, recipe.trees, depth, seed)
+            ]
+            for depth in recipe.depths
+        ]
+    )
+
+
+def score_forest(
+    *, embeddings: Ins, chips: In, labels: In, selection: In, recipe: ForestRecipe, scores: Out, blocks: Out
+) -> None:
+    """Score the frozen choice on the test split, once.
+
+    Args:
+        embeddings: the files that the selection was made with.
+        chips: `chips.parquet`.
+        labels: `labels.parquet`.
+        selection: of `select_forest`.
+        recipe: the one of the selection.
+        scores: one row per feature set, task, size, episode and metric; see `forest_scores`.
+        blocks: the counts behind each row, per block of test chips.
+
+    Raises:
+        TerraprobeError: the selection was made with another recipe or other features, or an input is broken.
+    """
+    frozen = read_json(selection)
+    if frozen["recipe"] != recipe.model_dump(mode="json"):
+        raise TerraprobeError(f"{selection}: made with another recipe. Run select-forest again with this one.")
+    stratified = recipe.draw == "stratified"
+    bench = Bench.load(embeddings, chips, labels, ("train", "test"), recipe.tasks, recipe.seed, stratified)
+    choices = {(*(c[k] for k in KEYS), c["task"]): c for c in frozen["choices"]}
+    book = ScoreBook(bench, recipe.evaluation, recipe.collection, recipe.resamples)
+    sets = [*bench.sets, _majority(bench)] if any(s.floor for s in bench.sets) else bench.sets
+    for done, name in enumerate(recipe.tasks, 1):
+        task = frozen["tasks"][name]
+        for features in sets:
+            problem = Problem(bench, features, name, task["threshold"])
+            _score_one(book, problem, task, choices.get((*features.key.values(), name)), recipe)
+        progress(f"{recipe.evaluation}: task {done} of {len(recipe.tasks)} ({name}) scored")
+    write_table(scores, book.scores())
+    write_table(blocks, book.blocks())
+
+
+def _majority(bench: Bench) -> FeatureSet:
+    """The floor that looks at nothing: no feature, for every chip."""
+    chips = np.arange(len(bench.chips))
+    return FeatureSet("", "", MAJORITY, "", "", chips, np.empty((len(chips), 0), np.float32))
+
+
+def _score_one(
+    book: ScoreBook, problem: Problem, task: dict[str, Any], choice: dict[str, Any] | None, recipe: ForestRecipe
+) -> None:
+    """Score every size and episode of one task on one feature set."""
+    reason = _reason(problem, task, choice)
+    for n_shots in recipe.sizes:
+        n = n_shots or len(problem.train)
+        if reason or n > len(problem.train):
+            book.refuse(problem, task, n_shots, reason or f"not available: {len(problem.train)} labelled train chips")
+            continue
+        for episode in range(recipe.repeats if n_shots else recipe.full_repeats):
+            drawn = problem.draw(episode, n)
+            trees, depth = (choice["trees"], choice["depth"]) if choice else (0, 0)
+            y = problem.positive[drawn]
+            setting = Setting(n_shots, episode, n, trees, depth, constant=bool(y.all() or not y.any()))
+            book.add(problem, task, setting, _call(problem, drawn, setting, forest_seed(recipe.seed, episode)))
+
+
+def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | None) -> str:
+    """Why there is nothing to score, or nothing."""
+    if task["reason"]:
+        return str(task["reason"])
+    if not len(problem.train):
+        return "no train chip has both these features and a label"
+    if not len(problem.labelled("test")):
+        return "no test chip has both these features and a label"
+    if choice is None and problem.features.floor != MAJORITY:
+        raise TerraprobeError(
+            f"selection of {problem.features.name}, {problem.task}: absent. Run select-forest again with these files."
+        )
+    return str(choice["reason"]) if choice else ""
+
+
+def _call(problem: Problem, drawn: NDArray[np.intp], setting: Setting, seed: int) -> NDArray[np.bool_]:
+    test, y = problem.labelled("test"), problem.positive[drawn]
+    if not setting.trees:
+        return np.full(len(test), y.mean() > 0.5)
+    called: NDArray[np.bool_] = predict_forest(
+        problem.x(drawn), y, problem.x(test), (setting.trees,), setting.depth, seed
+    )[0]
+    return called

@@ -1,0 +1,138 @@
+"""What the report reads, checked and put together by collection and encoder."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from terraprobe.artifacts import read_json, read_table
+from terraprobe.chips.store import ChipStore
+from terraprobe.errors import TerraprobeError
+from terraprobe.report.notes import CollectionNote, EncoderNote
+
+SPLITS = ("train", "val", "test", "buffer")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as the report needs it.
+
+    Attributes:
+        note: what the study says about it.
+        chips: `chips.parquet`, in store order, index 0, 1, …
+        labels: `labels.parquet` in the order of `chips`, without `chip_id`; no column where there are no labels.
+        modalities: stores by modality.
+        layers: stores by label layer.
+    """
+
+    note: CollectionNote
+    chips: Any
+    labels: pd.DataFrame
+    modalities: dict[str, ChipStore]
+    layers: dict[str, ChipStore]
+
+    @property
+    def name(self) -> str:
+        """As in the study file."""
+        return self.note.name
+
+    def in_split(self, split: str) -> pd.Series:
+        """Whether each chip is in a split."""
+        mask: pd.Series = self.chips["split"] == split
+        return mask
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """An encoder as the report needs it.
+
+    Attributes:
+        note: what the study says about it.
+        card: `card.json`.
+        history: `history.parquet`.
+    """
+
+    note: EncoderNote
+    card: dict[str, Any]
+    history: pd.DataFrame
+
+
+def read_collections(
+    notes: Iterable[CollectionNote], chips: list[Path], labels: list[Path], specs: list[Path]
+) -> list[Collection]:
+    """Put the files of every collection together.
+
+    Args:
+        notes: the collections, in order.
+        chips: `collections/<c>/chips.parquet`.
+        labels: `collections/<c>/labels.parquet`, of those that have labels.
+        specs: `collections/<c>/{chips,labels}/<layer>/spec.json`.
+
+    Raises:
+        TerraprobeError: a collection has no chips, or tables and stores of one collection do not fit together.
+    """
+    chip_tables = {path.parent.name: path for path in chips}
+    label_tables = {path.parent.name: path for path in labels}
+    found = []
+    for note in notes:
+        if note.name not in chip_tables:
+            raise TerraprobeError(
+                f"report: no chips.parquet of collection {note.name}; given: {', '.join(chip_tables) or 'none'}. "
+                "Give one chips.parquet for every collection of the recipe."
+            )
+        frame = read_table(chip_tables[note.name]).reset_index(drop=True)
+        if not len(frame):
+            raise TerraprobeError(f"{chip_tables[note.name]}: no chips. Look at the grid of collection {note.name}.")
+        stores = {kind: _stores(specs, note.name, kind, len(frame)) for kind in ("chips", "labels")}
+        values = _labels(label_tables.get(note.name), frame["chip_id"])
+        found.append(Collection(note, frame, values, stores["chips"], stores["labels"]))
+    return found
+
+
+def _stores(specs: list[Path], collection: str, kind: str, n_chips: int) -> dict[str, ChipStore]:
+    folders = [p.parent for p in specs if p.parts[-4:-2] == (collection, kind)]
+    stores = {folder.name: ChipStore.open(folder) for folder in sorted(folders)}
+    for name, store in stores.items():
+        if len(store) != n_chips:
+            raise TerraprobeError(
+                f"{store.folder}: {len(store)} chips of {name}, but {n_chips} rows in chips.parquet of {collection}. "
+                f"Delete {store.folder / 'spec.json'} and run Snakemake again."
+            )
+    return stores
+
+
+def _labels(path: Path | None, chip_ids: pd.Series) -> pd.DataFrame:
+    if path is None:
+        return pd.DataFrame(index=chip_ids.index)
+    table = read_table(path).set_index("chip_id")
+    values: pd.DataFrame = table.reindex(chip_ids).reset_index(drop=True)
+    return values
+
+
+def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: list[Path]) -> list[TrainedEncoder]:
+    """Put the files of every encoder together.
+
+    Args:
+        notes: the encoders, in order.
+        cards: `encoders/<e>/card.json`.
+        histories: `encoders/<e>/history.parquet`.
+
+    Raises:
+        TerraprobeError: an encoder lacks one of them, or its history is empty.
+    """
+    card_of, history_of = ({p.parent.name: p for p in paths} for paths in (cards, histories))
+    found = []
+    for note in notes:
+        for file, given in (("card.json", card_of), ("history.parquet", history_of)):
+            if note.name not in given:
+                raise TerraprobeError(
+                    f"report: no {file} of encoder {note.name}; given: {', '.join(given) or 'none'}. "
+                    f"Give one {file} for every encoder of the recipe."
+                )
+        history = read_table(history_of[note.name])
+        if not len(history):
+            raise TerraprobeError(f"{history_of[note.name]}: no steps. Delete it and run Snakemake again.")
+        found.append(TrainedEncoder(note, read_json(card_of[note.name]), history))
+    return found

@@ -1,0 +1,78 @@
+"""What the study says about itself: names, sources and licences for people, given to the report as its recipe."""
+
+from terraprobe.stage import Recipe
+
+
+class CollectionNote(Recipe):
+    """A collection, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings and figures.
+        simulated: whether its pixels and labels were made by the simulator.
+        source: what the data are and where they come from.
+        licence: of pixels and labels.
+        attribution: text that the licences ask to show.
+    """
+
+    name: str
+    title: str
+    simulated: bool
+    source: str
+    licence: str
+    attribution: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`simulated` or `real`."""
+        return "simulated" if self.simulated else "real"
+
+
+class EncoderNote(Recipe):
+    """An encoder, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings and figures.
+        collections: that it was trained on.
+        deviations: where it leaves its paper, one sentence each.
+    """
+
+    name: str
+    title: str
+    collections: tuple[str, ...]
+    deviations: tuple[str, ...] = ()
+
+
+class EvaluationNote(Recipe):
+    """An evaluation, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        collection: whose chips and labels it uses.
+    """
+
+    name: str
+    title: str
+    collection: str
+
+
+class ReportRecipe(Recipe):
+    """Recipe of `write_report`.
+
+    Attributes:
+        study: name of the study.
+        title: of the page.
+        about: one or two sentences on what this study is for.
+        collections: in the order of the page.
+        encoders: in the order of the page.
+        evaluations: in the order of the page.
+    """
+
+    study: str
+    title: str
+    about: str
+    collections: tuple[CollectionNote, ...]
+    encoders: tuple[EncoderNote, ...]
+    evaluations: tuple[EvaluationNote, ...]

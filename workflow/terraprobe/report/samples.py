@@ -1,0 +1,153 @@
+"""What the chips look like: a few of them, as every modality and label layer shows them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terraprobe.chips.store import MIN_VALID, ChipStore
+from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.report.drawing import MUTED, Gallery, Picture, colour_key, themed_figure
+from terraprobe.report.inputs import Collection
+from terraprobe.report.maps import stretch
+
+N_SAMPLES = 4
+
+# The colours of ESA WorldCover and the usual ones of land-use maps, by class name.
+_CLASS_COLOURS = {
+    "tree": "#006400", "forest": "#006400", "shrub": "#ffbb22", "scrub": "#ffbb22", "grass": "#ffff4c",
+    "meadow": "#b5d33d", "crop": "#f096ff", "farm": "#f096ff", "built": "#fa0000", "residential": "#fa0000",
+    "bare": "#b4b4b4", "snow": "#f0f0f0", "water": "#0064c8", "wetland": "#0096a0", "mangrove": "#00cf75",
+    "moss": "#fae6a0",
+}  # fmt: skip
+_UNKNOWN = "#e3e3e3"
+_UNITS = {"percent": "%", "m2": "m² a cell"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the picture.
+
+    Attributes:
+        title: above the row.
+        images: what `imshow` takes, one a chip.
+        options: for `imshow`.
+    """
+
+    title: str
+    images: list[NDArray[Any]]
+    options: dict[str, Any]
+
+
+def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
+    """Sample chips of a collection; no picture where it has no store."""
+    if not collection.modalities:
+        return []
+    chips = choose_samples(collection)
+    rows = [row for name, store in collection.modalities.items() for row in _modality_rows(name, store, chips)]
+    rows += [_label_row(name, store, chips) for name, store in collection.layers.items()]
+    figure, axes = themed_figure(1.22 * len(rows) + 0.4, len(rows), len(chips))
+    for row, line in zip(rows, axes, strict=True):
+        for ax, image in zip(line, row.images, strict=True):
+            ax.imshow(image, **{"interpolation": "none", **row.options})
+            ax.set(xticks=[], yticks=[])
+            for spine in ax.spines.values():
+                spine.set(visible=True, color=MUTED, linewidth=0.5)
+        line[0].set_title(row.title, fontsize=9)
+    classes = {name: colour for name, store in collection.layers.items() for name, colour in _key(name, store, chips)}
+    if classes:
+        colour_key(figure, classes)
+    side_m = next(iter(collection.modalities.values())).chip_px * 10
+    note = collection.note
+    alt = f"{len(chips)} chips of {note.title} side by side; rows: {'; '.join(row.title for row in rows)}."
+    caption = (
+        f"{note.title} ({note.kind}): {len(chips)} train chips, {side_m:,} m a side, chosen to differ. "
+        "Each column is one chip."
+    )
+    return [gallery.add(f"samples-{collection.name}", figure, alt, caption)]
+
+
+def choose_samples(collection: Collection) -> NDArray[np.intp]:
+    """Train chips that have every modality and differ most: farthest points in the standardised chip-level values.
+
+    Values are the labels, or the mean of each channel where there are none.
+    """
+    complete = collection.in_split("train").to_numpy().copy()
+    if not complete.any():
+        complete[:] = True
+    whole = complete.copy()
+    for store in collection.modalities.values():
+        whole &= (store.valid >= MIN_VALID).any(axis=1)
+    candidates = np.flatnonzero(whole if whole.any() else complete)
+    values = _chip_values(collection, candidates)
+    values = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9)
+    chosen = [int(np.argmin((values**2).sum(axis=1)))]
+    while len(chosen) < min(N_SAMPLES, len(candidates)):
+        distance = np.min([((values - values[k]) ** 2).sum(axis=1) for k in chosen], axis=0)
+        chosen.append(int(np.argmax(distance)))
+    samples: NDArray[np.intp] = candidates[chosen]
+    return samples
+
+
+def _chip_values(collection: Collection, chips: NDArray[np.intp]) -> NDArray[np.float64]:
+    labels = collection.labels.to_numpy(np.float64)[chips]
+    if labels.shape[1]:
+        return np.nan_to_num(labels)
+    store = next(iter(collection.modalities.values()))
+    channels = np.arange(min(store.channels, 8))
+    means = [np.nan_to_num(store.physical(np.full_like(channels, c), channels)).mean(axis=(1, 2)) for c in chips]
+    return np.asarray(means, np.float64)
+
+
+def _modality_rows(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list[Row]:
+    title = MODALITIES[name].title if name in MODALITIES else name
+    if store.layer.unit == "reflectance":
+        return _reflectance_rows(title, store, chips)
+    if store.layer.unit == "coherence":
+        best = np.argmax(store.valid[chips], axis=1)
+        images = list(store.physical(chips, best))
+        return [Row(f"{title}, 0 to 1", images, {"cmap": "gray", "vmin": 0, "vmax": 1})]
+    band = next(b for b in store.bands if b.endswith("VV"))
+    images = list(store.physical(chips, np.full(len(chips), store.bands.index(band))))
+    return [Row(f"{title}: {band.replace('_', ' ')}, −22 to 0 dB", images, {"cmap": "gray", "vmin": -22, "vmax": 0})]
+
+
+def _reflectance_rows(title: str, store: ChipStore, chips: NDArray[np.intp]) -> list[Row]:
+    rows = []
+    for words, wanted in (("bands 4, 3, 2", ("B04", "B03", "B02")), ("bands 8, 4, 3", ("B08", "B04", "B03"))):
+        channels = [next((k for k, b in enumerate(store.bands) if b.endswith(band)), -1) for band in wanted]
+        if min(channels) < 0:
+            continue
+        pixels = np.stack([np.moveaxis(store.physical(np.full(3, c), np.array(channels)), 0, -1) for c in chips])
+        month = store.bands[channels[0]].partition("_")[0]
+        rows.append(Row(f"{title}: {words}" + (f", {month}" if month != wanted[0] else ""), list(stretch(pixels)), {}))
+    return rows
+
+
+def _label_row(name: str, store: ChipStore, chips: NDArray[np.intp]) -> Row:
+    from matplotlib.colors import to_rgb
+
+    layer = LABELS[name]
+    raw = store.digital(chips, np.zeros_like(chips))
+    if not layer.classes:
+        quantity = raw.astype(np.float32)
+        for code, stands_for in layer.stands_for.items():
+            quantity[raw == code] = stands_for
+        quantity[raw == layer.nodata] = np.nan
+        high = float(np.nanmax(quantity)) if np.isfinite(quantity).any() else 1.0
+        title = f"{layer.title}, 0 to {high:,.4g} {_UNITS.get(layer.unit, layer.unit)}"
+        return Row(title, list(quantity), {"cmap": "viridis", "vmin": 0, "vmax": max(high, 1e-6)})
+    colours = np.full((*raw.shape, 3), to_rgb(_UNKNOWN))
+    for code, name in layer.classes.items():
+        colours[raw == code] = to_rgb(_CLASS_COLOURS.get(name, MUTED))
+    return Row(layer.title, list(colours), {})
+
+
+def _key(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list[tuple[str, str]]:
+    """Class names and colours that the chips show."""
+    layer = LABELS[name]
+    raw = store.digital(chips, np.zeros_like(chips))
+    present = [(layer.classes[code], _CLASS_COLOURS.get(layer.classes[code], MUTED)) for code in layer.classes
+               if (raw == code).any()]  # fmt: skip
+    return present + ([("not labelled", _UNKNOWN)] if layer.classes and (raw == layer.nodata).any() else [])

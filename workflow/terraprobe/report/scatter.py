@@ -1,0 +1,132 @@
+"""t-SNE pictures, coloured by label, and the labels' quantiles with the threshold of each task."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terraprobe.report.drawing import BLUE, RED, RULE, Gallery, Picture, themed_figure
+from terraprobe.report.inputs import Collection, TrainedEncoder
+
+_SKEWED = 3.0  # [D] mean over median of the positive values: beyond it, colours go by the logarithm
+
+
+def draw_projections(
+    encoder: TrainedEncoder, collection: Collection, points: pd.DataFrame, tasks: list[str], gallery: Gallery
+) -> list[Picture]:
+    """One picture a label, one panel a modality; by region or block where the collection has no label.
+
+    Args:
+        encoder: whose embeddings these are.
+        collection: whose chips.
+        points: rows of `projections.parquet` of this encoder and collection.
+        tasks: labels to colour by.
+        gallery: where pictures are saved.
+    """
+    ids = pd.Index(collection.chips["chip_id"])
+    rows = ids.get_indexer(points["chip_id"])
+    name = f"tsne-{encoder.note.name}-{collection.name}"
+    where = f"{encoder.note.title} on {collection.note.title} ({collection.note.kind})"
+    if not tasks:
+        return [_one(points, _brightness(collection)[rows], "mean of the first channel", where, name, gallery)]
+    return [
+        _one(
+            points,
+            collection.labels[task].to_numpy(np.float64)[rows],
+            label_title(task),
+            where,
+            f"{name}-{task}",
+            gallery,
+        )
+        for task in tasks
+    ]
+
+
+def label_title(task: str) -> str:
+    """Name of a label for people."""
+    return task.removeprefix("osm_").replace("_", " ")
+
+
+def _brightness(collection: Collection) -> NDArray[np.float64]:
+    """Mean of the first channel of the first modality, by chip; NaN where it is missing."""
+    store = next(iter(collection.modalities.values()))
+    step = max(1, store.chip_px // 16)
+    values = np.full(len(store), np.nan)
+    for chip in range(len(store)):
+        dn = store.read(chip, 0)[::step, ::step]
+        known = dn != store.layer.nodata
+        if known.any():
+            values[chip] = dn[known].mean() * store.layer.scale + store.layer.offset
+    return values
+
+
+def _one(
+    points: pd.DataFrame, values: NDArray[np.float64], title: str, where: str, name: str, gallery: Gallery
+) -> Picture:
+    from matplotlib.colors import LogNorm, Normalize
+
+    modalities = list(dict.fromkeys(points["modality"]))
+    columns = 2 if len(modalities) > 1 else 1
+    lines = -(-len(modalities) // columns)
+    figure, axes = themed_figure(0.65 + (4.1 if columns == 1 else 2.05) * lines, lines, columns)
+    known = values[np.isfinite(values)]
+    positive = known[known > 0]
+    skewed = len(positive) > 1 and positive.mean() > _SKEWED * np.median(known)
+    if skewed:
+        norm: Normalize = LogNorm(*np.quantile(positive, [0.02, 0.99]), clip=True)
+    else:
+        norm = Normalize(*(np.quantile(known, [0.02, 0.98]) if len(known) else (0, 1)), clip=True)
+    mappable = None
+    for ax, modality in zip(axes.flat, modalities, strict=False):
+        mask = (points["modality"] == modality).to_numpy()
+        x, y, c = points["x"].to_numpy()[mask], points["y"].to_numpy()[mask], values[mask]
+        if skewed:
+            c = np.where(c > 0, c, norm.vmin)
+        ax.scatter(x[np.isnan(c)], y[np.isnan(c)], s=4, color=RULE, linewidths=0, rasterized=True)
+        mappable = ax.scatter(x, y, s=5, c=c, cmap="viridis", norm=norm, linewidths=0, rasterized=True)
+        ax.set_title(modality)
+        ax.set(xticks=[], yticks=[])
+        for side in ("left", "bottom"):
+            ax.spines[side].set_color(RULE)
+    for ax in axes.flat[len(modalities) :]:
+        ax.set_visible(False)
+    bar = figure.colorbar(mappable, ax=axes, location="bottom", shrink=0.9, aspect=40, pad=0.02)
+    bar.set_label(f"{title}{' (logarithmic)' if skewed else ''}")
+    bar.outline.set_visible(False)
+    counts = points.groupby("modality").size()
+    n_points = f"{counts.max():,}" if counts.nunique() == 1 else f"{counts.min():,} to {counts.max():,}"
+    alt = f"t-SNE of the embeddings of {where}, panels {', '.join(modalities)}, coloured by {title}."
+    caption = f"{where}, coloured by {title}. {n_points} chips a panel, test chips left out. Axes have no unit."
+    return gallery.add(name, figure, alt, caption)
+
+
+def draw_quantiles(collection: Collection, thresholds: dict[str, float], gallery: Gallery) -> list[Picture]:
+    """Quantiles of the train labels with the median that splits each task.
+
+    Args:
+        collection: with labels.
+        thresholds: of each task; a chip above is positive.
+        gallery: where pictures are saved.
+    """
+    pictures = []
+    train = collection.in_split("train").to_numpy()
+    for task, threshold in thresholds.items():
+        values = np.sort(collection.labels[task].to_numpy(np.float64)[train])
+        values = values[np.isfinite(values)]
+        if not len(values):
+            continue
+        figure, axes = themed_figure(2.2)
+        ax = axes[0, 0]
+        share = (np.arange(len(values)) + 0.5) / len(values)
+        ax.plot(share, values, color=BLUE)
+        ax.axhline(threshold, color=RED, lw=1.2, ls="--")
+        ax.annotate(f"train median {threshold:.3g}", (0.01, threshold), xytext=(0, 3), textcoords="offset points",
+                    color=RED, va="bottom", ha="left")  # fmt: skip
+        ax.grid(True, axis="y")
+        ax.set(xlim=(0, 1), xlabel="share of the train chips", ylabel=label_title(task))
+        ax.set_title(f"{collection.note.title} ({collection.note.kind}): {label_title(task)}")
+        zero = float((values == 0).mean())
+        positive = float((values > threshold).mean())
+        caption = f"{len(values):,} labelled train chips; {zero:.0%} are zero; {positive:.0%} lie above the median."
+        alt = f"Sorted labels {label_title(task)} of {collection.note.title}, with the train median {threshold:.3g}."
+        pictures.append(gallery.add(f"quantiles-{collection.name}-{task}", figure, alt, caption))
+    return pictures
