@@ -48,3 +48,28 @@ rule project_embeddings:
     shell:
         "python -m terraprobe project-embeddings --embeddings {input.embeddings} --recipe {params.recipe:q}"
         " --code {params.code} --projections {output.projections} 2>&1 | tee {log} >&2"
+
+
+rule write_report:
+    """One offline page."""
+    input:
+        chips=[f"{ROOT}/collections/{c}/chips.parquet" for c in NAMES],
+        table=f"{ROOT}/scores.parquet",
+        projections=f"{ROOT}/projections.parquet",
+    output:
+        page=f"{ROOT}/report/index.html",
+    params:
+        recipe=recipe(study=STUDY.study),
+        code=code("write-report"),
+    log:
+        f"{ROOT}/logs/write_report/all.log",
+    benchmark:
+        f"{ROOT}/benchmarks/write_report/all.tsv"
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m terraprobe write-report --recipe {params.recipe:q} --code {params.code} --page {output.page}"
+        " 2>&1 | tee {log} >&2"

@@ -29,7 +29,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         TerraprobeError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -40,14 +43,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.close(descriptor)
         temporary.replace(path)
     except OSError as error:
-        if error.filename2 is None and error.errno in _DISK_ERRORS:
-            raise TerraprobeError(
-                f"{path}: cannot be written ({error.strerror}). Nothing was kept under that name. "
-                "Free space or mend the permissions, then run the same command again."
-            ) from error
+        # An error that names another file, one that the block reads, says nothing of this one.
+        if error.filename in (None, temporary, str(temporary)) and error.errno in _DISK_ERRORS:
+            raise _unwritable(path, error) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> TerraprobeError:
+    return TerraprobeError(
+        f"{path}: cannot be written ({error.strerror}). Nothing was kept under that name. "
+        "Free space or mend the permissions, then run the same command again."
+    )
 
 
 _DISK_ERRORS = {28, 122, 13, 30, 27}  # ENOSPC, EDQUOT, EACCES, EROFS, EFBIG

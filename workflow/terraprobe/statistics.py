@@ -61,7 +61,8 @@ def mean_over_seeds(values: NDArray[np.float64], seed: int) -> NDArray[np.float6
     resamples, n_seeds, n_episodes = values.shape
     by_seed = block_weights(n_seeds, resamples, seed + 1) / n_seeds
     by_episode = block_weights(n_episodes, resamples, seed + 2) / n_episodes
-    return np.einsum("bse,bs,be->b", values, by_seed, by_episode)
+    means: NDArray[np.float64] = np.einsum("bse,bs,be->b", values, by_seed, by_episode)
+    return means
 
 
 def interval(samples: NDArray[np.float64]) -> tuple[float, float]:

@@ -151,9 +151,7 @@ def _cells(crs: list[str], transforms: NDArray[np.float64], chip_px: int, side_p
         yield Cell(window, list(zip(rows, columns.tolist(), lines.tolist(), strict=True)))
 
 
-def _write_cell(
-    chips: NDArray[Any], cell: Cell, writer: ArrayWriter, shares: NDArray[np.float32], nodata: int
-) -> None:
+def _write_cell(chips: NDArray[Any], cell: Cell, writer: ArrayWriter, shares: NDArray[np.float32], nodata: int) -> None:
     for (row, _, _), image in zip(cell.chips, chips, strict=True):
         writer.put(row, image[None])
         shares[row] = (image != nodata).mean(axis=(1, 2))

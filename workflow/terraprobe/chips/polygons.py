@@ -39,7 +39,8 @@ class PolygonTile:
             ) from error
         if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None or CLASS_COLUMN not in frame:
             raise TerraprobeError(
-                f"{path}: needs polygons, a CRS and the column {CLASS_COLUMN}; found columns {', '.join(frame.columns)}."
+                f"{path}: needs polygons, a CRS and the column {CLASS_COLUMN}; its columns are "
+                f"{', '.join(frame.columns)}. Take another extract."
             )
         codes = {name: code for code, name in layer.classes.items()}
         unknown = sorted(set(frame[CLASS_COLUMN]) - set(codes))

@@ -6,6 +6,7 @@ coherence, from the pair of dates in the name of the interferogram (`S1-GUNW-…
 
 import math
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform_bounds
 
 from terraprobe.errors import TerraprobeError
@@ -114,12 +115,16 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
 def open_raster(path: Path, uri: str | None = None) -> Iterator[Any]:
     """Open a raster; every read error inside the block becomes one that names the file.
 
+    GDAL decodes JPEG2000 in one thread here: with more, it returns zeros for a truncated file and no error (3.10).
+
     Raises:
         TerraprobeError: the file is absent, not a raster, or cannot be decoded.
     """
     try:
-        with rasterio.open(uri or path) as dataset:
-            yield dataset
+        with rasterio.Env(GDAL_NUM_THREADS=1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(uri or path) as dataset:
+                yield dataset
     except (RasterioError, OSError) as error:
         raise TerraprobeError(
             f"{path}: cannot be read as a raster: absent, truncated or not a raster ({error.__cause__ or error}). "

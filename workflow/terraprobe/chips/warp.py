@@ -107,9 +107,8 @@ def read_band(dataset: Any, tile: Tile, band: str, layer: Layer, grid: Grid) -> 
     transform = window_transform(window, tile.transform)
     if isinstance(layer, LabelLayer):
         codes = _decode_labels(raw, tile, layer)
-        return _warp(codes, transform, tile, grid, Resampling.nearest, layer.nodata)
-    dn = _warp(_decode(raw, tile, band, layer), transform, tile, grid, Resampling.bilinear, np.nan)
-    return _quantise(dn, layer)
+        return _warp(codes, transform, tile, grid, layer.nodata)
+    return _quantise(_warp(_decode(raw, tile, band, layer), transform, tile, grid, np.nan), layer)
 
 
 def _decode(raw: NDArray[Any], tile: Tile, band: str, layer: Modality) -> NDArray[np.float32]:
@@ -162,13 +161,13 @@ def _decode_labels(raw: NDArray[Any], tile: Tile, layer: LabelLayer) -> NDArray[
     return np.where(missing, layer.nodata, raw).astype(layer.dtype)
 
 
-def _warp(
-    pixels: NDArray[Any], transform: Affine, tile: Tile, grid: Grid, resampling: Resampling, nodata: float
-) -> NDArray[Any]:
+def _warp(pixels: NDArray[Any], transform: Affine, tile: Tile, grid: Grid, nodata: float) -> NDArray[Any]:
+    """Resample to the grid: real values bilinear, integers (classes) nearest."""
+    resampling = Resampling.bilinear if pixels.dtype.kind == "f" else Resampling.nearest
     scale = _kernel_scale(tile, grid)
     profile = {"driver": "GTiff", "height": pixels.shape[0], "width": pixels.shape[1], "count": 1}
     with MemoryFile() as memory:
-        with memory.open(**profile, dtype=pixels.dtype, nodata=nodata) as dataset:
+        with memory.open(**profile, dtype=pixels.dtype, nodata=nodata, crs=tile.crs, transform=transform) as dataset:
             dataset.write(pixels, 1)
         with (
             memory.open() as dataset,
@@ -206,6 +205,7 @@ def _kernel_scale(tile: Tile, grid: Grid) -> float:
     to_tile = _transformer(grid.crs, tile.crs.to_wkt())
     row, column = tile.shape[0] / 2, tile.shape[1] / 2
     points = [tile.transform * p for p in ((column, row), (column + 1, row), (column, row + 1))]
-    x, y = to_tile.transform(*zip(*points, strict=True), direction=TransformDirection.INVERSE)
+    xs, ys = zip(*points, strict=True)
+    x, y = to_tile.transform(xs, ys, direction=TransformDirection.INVERSE)
     sides = np.hypot(np.asarray(x[1:]) - x[0], np.asarray(y[1:]) - y[0]) / grid.pixel
     return min(1.0, max(0.1, round(float(sides.max()), 1))) if np.isfinite(sides).all() else 1.0

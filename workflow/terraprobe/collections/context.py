@@ -101,8 +101,10 @@ def sample_climate(
     distances = np.zeros(len(chips))
     for path in sorted(rasters):
         for name, band, centres in _named_bands(path):
+            if name in values:
+                raise TerraprobeError(f"{path}: {name} was read from another raster already. Give each value once.")
             chosen, distance = _nearest(points, centres, max_distance_m)
-            values[name] = np.where(chosen >= 0, band[chosen], np.nan)
+            values[name] = np.where(chosen >= 0, np.append(band, np.nan)[chosen], np.nan)
             distances = np.maximum(distances, distance)
     return values, distances
 
@@ -115,24 +117,27 @@ def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
     try:
         with rasterio.open(path) as raster:
             crs, affine, shape = raster.crs, raster.transform, (raster.height, raster.width)
-            descriptions, bands = raster.descriptions, raster.read(masked=True).astype(float)
+            scales, offsets = (np.reshape(v, (-1, 1, 1)) for v in (raster.scales, raster.offsets))
+            descriptions, bands = raster.descriptions, raster.read(masked=True).astype(float) * scales + offsets
     except rasterio.RasterioIOError as error:
         raise TerraprobeError(f"{path}: cannot be read as a raster ({error}). Fetch it again.") from error
     if crs is None:
         raise TerraprobeError(f"{path}: no CRS, so its pixels have no place. Give it one (WorldClim is EPSG:4326).")
-    labels = [path.stem] if len(bands) == 1 and descriptions[0] is None else descriptions
-    names = [_context_name(label or "") for label in labels]
+    names = [_context_name(label or "") for label in descriptions]
+    if len(names) == 1:
+        names = [names[0] or _context_name(path.stem)]
     if not any(names):
         raise TerraprobeError(
-            f"{path}: bands {list(labels)}, none of them bio_1 … bio_19 or elev. Name the bands or the file so."
+            f"{path}: bands {list(descriptions)}, none of them bio_1 … bio_19 or elev. Name the bands or the file so."
         )
     row, column = (axis.ravel() for axis in np.mgrid[: shape[0], : shape[1]])
     x, y = affine * (column + 0.5, row + 0.5)
     lon, lat = transform(crs, "EPSG:4326", x, y)
     centres = unit_sphere(np.array(lon), np.array(lat))
+    on_earth = np.isfinite(centres).all(axis=1)  # the corners of a world map may lie outside its projection
     out = []
     for name, band in zip(names, bands, strict=True):
-        known = ~np.ma.getmaskarray(band).ravel() & np.isfinite(band.filled(np.nan).ravel())
+        known = ~np.ma.getmaskarray(band).ravel() & np.isfinite(band.filled(np.nan).ravel()) & on_earth
         if name:
             out.append((name, band.data.ravel()[known], centres[known]))
     return out
@@ -194,9 +199,10 @@ def _read_regions(path: Path) -> "gpd.GeoDataFrame":
         areas = gpd.read_file(path)
     except DataSourceError as error:
         raise TerraprobeError(f"{path}: cannot be read as a vector file ({error}). Fetch it again.") from error
-    if areas.crs is None or "short_name" not in areas:
+    crs = getattr(areas, "crs", None)  # a table without geometry, such as a bare .dbf, has none
+    if crs is None or "short_name" not in areas:
         raise TerraprobeError(
-            f"{path}: CRS {areas.crs}, fields {list(areas.columns)}; a CRS and the field short_name are needed "
+            f"{path}: CRS {crs}, fields {list(areas.columns)}; a CRS and the field short_name are needed "
             "(EEA BiogeoRegions2016 has them)."
         )
     # "outside" and "anatolian" belong to no group: they count only where no other region does.

@@ -76,7 +76,7 @@ def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
             the chip's 10 m grid, CRS units), block, shard, source`; metadata `chip_px`.
 
     Raises:
-        TerraprobeError: no tile lies on a 10 m grid, or not one chip fits.
+        TerraprobeError: no tile lies on a 10 m grid of a projected CRS, or not one chip fits.
     """
     area = recipe.area
     rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
@@ -137,8 +137,17 @@ def _scene_rows(tiles: list[Path], area: SceneGrid) -> "pd.DataFrame":
     import rasterio
 
     reference = _ten_metre_tile(tiles)
-    with rasterio.open(reference) as tile:
-        crs, transform, width, height = tile.crs, tile.transform, tile.width, tile.height
+    try:
+        with rasterio.open(reference) as tile:
+            crs, transform, width, height = tile.crs, tile.transform, tile.width, tile.height
+    except rasterio.RasterioIOError as error:
+        raise TerraprobeError(f"{reference}: cannot be read as a raster ({error}). Fetch it again.") from error
+    epsg = crs.to_epsg() if crs is not None and crs.is_projected else None
+    if epsg is None or transform[:2] + transform[3:5] != (CHIP_RESOLUTION_M, 0, 0, -CHIP_RESOLUTION_M):
+        raise TerraprobeError(
+            f"{reference}: CRS {crs}, transform {transform[:6]}; a chip grid needs a projected CRS with an EPSG code "
+            f"and north-up pixels of {CHIP_RESOLUTION_M:g} m. Fetch it again or reproject it."
+        )
     columns, rows = width // area.chip_px, height // area.chip_px
     if columns * rows == 0:
         raise TerraprobeError(
@@ -149,7 +158,7 @@ def _scene_rows(tiles: list[Path], area: SceneGrid) -> "pd.DataFrame":
     block = [f"{r:03d}-{c:03d}" for r, c in zip(row // area.block_chips, column // area.block_chips, strict=True)]
     return pd.DataFrame(
         {
-            "crs": f"EPSG:{crs.to_epsg()}",
+            "crs": f"EPSG:{epsg}",
             "left": transform.c + column * side,
             "top": transform.f - row * side,
             "block": block,

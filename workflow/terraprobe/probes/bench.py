@@ -1,5 +1,6 @@
 """What one forest sees: a task, a feature set, the chips of a draw and the chips it is judged on."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,9 +35,16 @@ class Bench:
 
     @classmethod
     def load(
-        cls, embeddings: Sequence[Path], chips: Path, labels: Path, splits: Sequence[str], tasks: Sequence[str],
-        seed: int, stratified: bool,
-    ) -> "Bench":  # fmt: skip
+        cls,
+        embeddings: Sequence[Path],
+        chips: Path,
+        labels: Path,
+        *,
+        splits: Sequence[str],
+        tasks: Sequence[str],
+        seed: int,
+        stratified: bool,
+    ) -> "Bench":
         """Read the rows of the given splits; rows of any other split never reach memory."""
         kept = read_chips(chips, splits)
         return cls(kept, read_labels(labels, kept, tasks), read_feature_sets(embeddings, kept), seed, stratified)
@@ -83,6 +91,17 @@ class Problem:
         """Train chips with features and a label."""
         return self.labelled("train")
 
+    @cached_property
+    def test(self) -> NDArray[np.intp]:
+        """Test chips with features and a label; empty where the bench was loaded without the test split."""
+        return self.labelled("test")
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Digest of the ids of the test chips: equal where two scores stand on the same chips."""
+        ids = "\n".join(self.bench.chips["chip_id"].iloc[self.test])
+        return hashlib.sha256(ids.encode()).hexdigest()[:16]
+
     def draw(self, episode: int, n: int) -> NDArray[np.intp]:
         """Train chips of an episode's draw of `n`."""
         rows = self.bench.rows("train")
@@ -94,4 +113,4 @@ class Problem:
 
     def x(self, chips: NDArray[np.intp]) -> NDArray[np.float32]:
         """Features of chips, (n, n_features)."""
-        return self.features.values[self._place[chips]]
+        return self.features.matrix[self._place[chips]]

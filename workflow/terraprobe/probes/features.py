@@ -30,7 +30,7 @@ class FeatureSet:
         modality: tower, modality or `concat`; empty where none is meant.
         encoder_sha256: digest of the encoder's weights; empty for a floor.
         chips: which chips have features, ascending row numbers of the chip table, (n,).
-        values: float32, (n, n_features).
+        matrix: float32, (n, n_features).
     """
 
     encoder: str
@@ -39,7 +39,7 @@ class FeatureSet:
     modality: str
     encoder_sha256: str
     chips: NDArray[np.intp]
-    values: NDArray[np.float32]
+    matrix: NDArray[np.float32]
 
     @property
     def key(self) -> dict[str, str]:
@@ -65,7 +65,7 @@ def read_chips(path: Path, splits: Sequence[str]) -> pd.DataFrame:
     Raises:
         TerraprobeError: the file is broken or a split holds no chip.
     """
-    frame = _read(path, ["chip_id", "block", "split"], pc.field("split").isin(list(splits))).to_pandas()
+    frame: pd.DataFrame = _read(path, ["chip_id", "block", "split"], pc.field("split").isin(list(splits))).to_pandas()
     for split in splits:
         if not (frame["split"] == split).any():
             raise TerraprobeError(
@@ -143,7 +143,7 @@ def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:
                 modality=modality,
                 encoder_sha256=metadata.get("encoder_sha256", ""),
                 chips=rows[taken],
-                values=_matrix(vectors.take(pa.array(taken)), f"{path}: {group} {modality}"),
+                matrix=_matrix(vectors.take(pa.array(taken)), f"{path}: {group} {modality}"),
             )
         )
     return sets

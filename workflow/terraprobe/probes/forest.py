@@ -70,9 +70,14 @@ class ForestRecipe(Recipe):
 
 
 def predict_forest(
-    x_train: NDArray[np.float32], y_train: NDArray[np.bool_], x: NDArray[np.float32], trees: Sequence[int], depth: int,
+    x_train: NDArray[np.float32],
+    y_train: NDArray[np.bool_],
+    x: NDArray[np.float32],
+    *,
+    trees: Sequence[int],
+    depth: int,
     seed: int,
-) -> NDArray[np.bool_]:  # fmt: skip
+) -> NDArray[np.bool_]:
     """Fit one random forest and predict with its first trees.
 
     scikit-learn seeds the trees of a forest one after the other, so the first k trees of a forest *are* the forest
@@ -111,8 +116,7 @@ def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecip
     Raises:
         TerraprobeError: an input is broken or lacks what the recipe names.
     """
-    stratified = recipe.draw == "stratified"
-    bench = Bench.load(embeddings, chips, labels, ("train", "val"), recipe.tasks, recipe.seed, stratified)
+    bench = _bench(embeddings, chips, labels, ("train", "val"), recipe)
     tasks = [bench.task(name) for name in recipe.tasks]
     choices = [_choose(bench, task, recipe) for task in tasks if not task.reason]
     write_json(
@@ -125,6 +129,18 @@ def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecip
     )
     possible = sum(not task.reason for task in tasks)
     progress(f"{recipe.evaluation}: {possible} of {len(tasks)} tasks possible, {len(bench.sets)} feature sets selected")
+
+
+def _bench(embeddings: Ins, chips: In, labels: In, splits: Sequence[str], recipe: ForestRecipe) -> Bench:
+    return Bench.load(
+        embeddings,
+        chips,
+        labels,
+        splits=splits,
+        tasks=recipe.tasks,
+        seed=recipe.seed,
+        stratified=recipe.draw == "stratified",
+    )
 
 
 def _choose(bench: Bench, task: Task, recipe: ForestRecipe) -> list[dict[str, Any]]:
@@ -171,7 +187,7 @@ def _validate(
         [
             [
                 METRICS[metric](block_counts(problem.positive[val], called, whole, 1)[0])
-                for called in predict_forest(*inputs, recipe.trees, depth, seed)
+                for called in predict_forest(*inputs, trees=recipe.trees, depth=depth, seed=seed)
             ]
             for depth in recipe.depths
         ]
@@ -198,8 +214,7 @@ def score_forest(
     frozen = read_json(selection)
     if frozen["recipe"] != recipe.model_dump(mode="json"):
         raise TerraprobeError(f"{selection}: made with another recipe. Run select-forest again with this one.")
-    stratified = recipe.draw == "stratified"
-    bench = Bench.load(embeddings, chips, labels, ("train", "test"), recipe.tasks, recipe.seed, stratified)
+    bench = _bench(embeddings, chips, labels, ("train", "test"), recipe)
     choices = {(*(c[k] for k in KEYS), c["task"]): c for c in frozen["choices"]}
     book = ScoreBook(bench, recipe.evaluation, recipe.collection, recipe.resamples)
     sets = [*bench.sets, _majority(bench)] if any(s.floor for s in bench.sets) else bench.sets
@@ -243,7 +258,7 @@ def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | Non
         return str(task["reason"])
     if not len(problem.train):
         return "no train chip has both these features and a label"
-    if not len(problem.labelled("test")):
+    if not len(problem.test):
         return "no test chip has both these features and a label"
     if choice is None and problem.features.floor != MAJORITY:
         raise TerraprobeError(
@@ -253,10 +268,10 @@ def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | Non
 
 
 def _call(problem: Problem, drawn: NDArray[np.intp], setting: Setting, seed: int) -> NDArray[np.bool_]:
-    test, y = problem.labelled("test"), problem.positive[drawn]
+    test, y = problem.test, problem.positive[drawn]
     if not setting.trees:
         return np.full(len(test), y.mean() > 0.5)
     called: NDArray[np.bool_] = predict_forest(
-        problem.x(drawn), y, problem.x(test), (setting.trees,), setting.depth, seed
+        problem.x(drawn), y, problem.x(test), trees=(setting.trees,), depth=setting.depth, seed=seed
     )[0]
     return called

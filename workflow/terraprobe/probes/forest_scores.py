@@ -1,6 +1,5 @@
 """The score rows of an evaluation and the counts behind them."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +53,6 @@ class ScoreBook:
     """
 
     def __init__(self, bench: Bench, evaluation: str, collection: str, resamples: int) -> None:
-        self._bench = bench
         self._name = {"evaluation": evaluation, "collection": collection}
         test = bench.chips["block"].iloc[bench.rows("test")]
         self._block_names = sorted(set(test))
@@ -72,7 +70,7 @@ class ScoreBook:
             setting: what it was trained with.
             called: its prediction for the labelled test chips of the problem, (n_test,).
         """
-        test = problem.labelled("test")
+        test = problem.test
         truth, block = problem.positive[test], self._block_of[test]
         n_blocks = len(self._block_names)
         counts = block_counts(truth, called, block, n_blocks)
@@ -109,18 +107,16 @@ class ScoreBook:
         return {**where, "n_shots": n_shots, "episode_seed": episode}
 
     def _describe(self, problem: Problem, task: dict[str, Any], key: dict[str, Any], metric: str) -> dict[str, Any]:
-        test = problem.labelled("test")
-        ids = "\n".join(self._bench.chips["chip_id"].iloc[test])
         return {
             **key,
             "encoder_sha256": problem.features.encoder_sha256,
-            "n_test": len(test),
-            "n_blocks": len(np.unique(self._block_of[test])),
+            "n_test": len(problem.test),
+            "n_blocks": len(np.unique(self._block_of[problem.test])),
             "n_unlabelled": problem.unlabelled("test"),
             "metric": metric,
             "balanced": task["balanced"],
             "primary": metric == task["metric"],
-            "test_set": hashlib.sha256(ids.encode()).hexdigest()[:16],
+            "test_set": problem.test_digest,
         }
 
     def scores(self) -> pd.DataFrame:

@@ -93,7 +93,7 @@ def choose_samples(collection: Collection) -> NDArray[np.intp]:
 def _chip_values(collection: Collection, chips: NDArray[np.intp]) -> NDArray[np.float64]:
     labels = collection.labels.to_numpy(np.float64)[chips]
     if labels.shape[1]:
-        return np.nan_to_num(labels)
+        return np.asarray(np.nan_to_num(labels))
     store = next(iter(collection.modalities.values()))
     channels = np.arange(min(store.channels, 8))
     means = [np.nan_to_num(store.physical(np.full_like(channels, c), channels)).mean(axis=(1, 2)) for c in chips]
@@ -139,8 +139,8 @@ def _label_row(name: str, store: ChipStore, chips: NDArray[np.intp]) -> Row:
         title = f"{layer.title}, 0 to {high:,.4g} {_UNITS.get(layer.unit, layer.unit)}"
         return Row(title, list(quantity), {"cmap": "viridis", "vmin": 0, "vmax": max(high, 1e-6)})
     colours = np.full((*raw.shape, 3), to_rgb(_UNKNOWN))
-    for code, name in layer.classes.items():
-        colours[raw == code] = to_rgb(_CLASS_COLOURS.get(name, MUTED))
+    for code, title in layer.classes.items():
+        colours[raw == code] = to_rgb(_CLASS_COLOURS.get(title, MUTED))
     return Row(layer.title, list(colours), {})
 
 

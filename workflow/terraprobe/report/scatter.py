@@ -1,11 +1,17 @@
 """t-SNE pictures, coloured by label, and the labels' quantiles with the threshold of each task."""
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from terraprobe.report.drawing import BLUE, RED, RULE, Gallery, Picture, themed_figure
 from terraprobe.report.inputs import Collection, TrainedEncoder
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
 
 _SKEWED = 3.0  # [D] mean over median of the positive values: beyond it, colours go by the logarithm
 
@@ -22,23 +28,52 @@ def draw_projections(
         tasks: labels to colour by.
         gallery: where pictures are saved.
     """
-    ids = pd.Index(collection.chips["chip_id"])
-    rows = ids.get_indexer(points["chip_id"])
+    rows = pd.Index(collection.chips["chip_id"]).get_indexer(points["chip_id"])
+    title = f"{encoder.note.title} on {collection.note.title} ({collection.note.kind})"
     name = f"tsne-{encoder.note.name}-{collection.name}"
-    where = f"{encoder.note.title} on {collection.note.title} ({collection.note.kind})"
     if not tasks:
-        return [_one(points, _brightness(collection)[rows], "mean of the first channel", where, name, gallery)]
+        shown = Shown(f"{name}-brightness", title, "mean of the first channel", _brightness(collection)[rows])
+        return [_draw(points, shown, gallery)]
+    columns = {task: collection.labels[task].to_numpy(np.float64)[rows] for task in tasks}
     return [
-        _one(
-            points,
-            collection.labels[task].to_numpy(np.float64)[rows],
-            label_title(task),
-            where,
-            f"{name}-{task}",
-            gallery,
-        )
-        for task in tasks
+        _draw(points, Shown(f"{name}-{task}", title, label_title(task), values), gallery)
+        for task, values in columns.items()
     ]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What colours a picture.
+
+    Attributes:
+        name: of its files.
+        where: encoder and collection, for people.
+        label: what the colours mean.
+        values: by point, NaN where not known.
+    """
+
+    name: str
+    where: str
+    label: str
+    values: NDArray[np.float64]
+
+    @property
+    def skewed(self) -> bool:
+        """Whether colours go by the logarithm."""
+        known = self.values[np.isfinite(self.values)]
+        positive = known[known > 0]
+        return len(positive) > 1 and bool(positive.mean() > _SKEWED * np.median(known))
+
+    def scaled(self) -> tuple[NDArray[np.float64], "Normalize"]:
+        """Values and the scale that turns them into colours; on a logarithmic one, zeros take the lowest colour."""
+        from matplotlib.colors import LogNorm, Normalize
+
+        known = self.values[np.isfinite(self.values)]
+        if not self.skewed:
+            low, high = np.quantile(known, [0.02, 0.98]) if len(known) else (0.0, 1.0)
+            return self.values, Normalize(low, max(high, low + 1e-9), clip=True)
+        low, high = np.quantile(known[known > 0], [0.02, 0.99])
+        return np.where(self.values <= 0, low, self.values), LogNorm(low, max(high, low * 1.01), clip=True)
 
 
 def label_title(task: str) -> str:
@@ -59,44 +94,33 @@ def _brightness(collection: Collection) -> NDArray[np.float64]:
     return values
 
 
-def _one(
-    points: pd.DataFrame, values: NDArray[np.float64], title: str, where: str, name: str, gallery: Gallery
-) -> Picture:
-    from matplotlib.colors import LogNorm, Normalize
+def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
+    from matplotlib.cm import ScalarMappable
 
     modalities = list(dict.fromkeys(points["modality"]))
     columns = 2 if len(modalities) > 1 else 1
     lines = -(-len(modalities) // columns)
     figure, axes = themed_figure(0.65 + (4.1 if columns == 1 else 2.05) * lines, lines, columns)
-    known = values[np.isfinite(values)]
-    positive = known[known > 0]
-    skewed = len(positive) > 1 and positive.mean() > _SKEWED * np.median(known)
-    if skewed:
-        norm: Normalize = LogNorm(*np.quantile(positive, [0.02, 0.99]), clip=True)
-    else:
-        norm = Normalize(*(np.quantile(known, [0.02, 0.98]) if len(known) else (0, 1)), clip=True)
-    mappable = None
+    values, norm = shown.scaled()
     for ax, modality in zip(axes.flat, modalities, strict=False):
         mask = (points["modality"] == modality).to_numpy()
         x, y, c = points["x"].to_numpy()[mask], points["y"].to_numpy()[mask], values[mask]
-        if skewed:
-            c = np.where(c > 0, c, norm.vmin)
-        ax.scatter(x[np.isnan(c)], y[np.isnan(c)], s=4, color=RULE, linewidths=0, rasterized=True)
-        mappable = ax.scatter(x, y, s=5, c=c, cmap="viridis", norm=norm, linewidths=0, rasterized=True)
-        ax.set_title(modality)
-        ax.set(xticks=[], yticks=[])
+        known = np.isfinite(c)
+        ax.scatter(x[~known], y[~known], s=4, color=RULE, linewidths=0, rasterized=True)
+        ax.scatter(x[known], y[known], s=5, c=c[known], cmap="viridis", norm=norm, linewidths=0, rasterized=True)
+        ax.set(xticks=[], yticks=[], title=modality)
         for side in ("left", "bottom"):
             ax.spines[side].set_color(RULE)
     for ax in axes.flat[len(modalities) :]:
         ax.set_visible(False)
-    bar = figure.colorbar(mappable, ax=axes, location="bottom", shrink=0.9, aspect=40, pad=0.02)
-    bar.set_label(f"{title}{' (logarithmic)' if skewed else ''}")
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, location="bottom", shrink=0.9, aspect=40, pad=0.02)
+    bar.set_label(shown.label + (" (logarithmic)" if shown.skewed else ""))
     bar.outline.set_visible(False)
-    counts = points.groupby("modality").size()
-    n_points = f"{counts.max():,}" if counts.nunique() == 1 else f"{counts.min():,} to {counts.max():,}"
-    alt = f"t-SNE of the embeddings of {where}, panels {', '.join(modalities)}, coloured by {title}."
-    caption = f"{where}, coloured by {title}. {n_points} chips a panel, test chips left out. Axes have no unit."
-    return gallery.add(name, figure, alt, caption)
+    counts = points["modality"].value_counts()
+    size = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+    alt = f"t-SNE of the embeddings of {shown.where}, panels {', '.join(modalities)}, coloured by {shown.label}."
+    caption = f"{shown.where}, coloured by {shown.label}. {size} chips a panel, test chips left out. Axes have no unit."
+    return gallery.add(shown.name, figure, alt, caption)
 
 
 def draw_quantiles(collection: Collection, thresholds: dict[str, float], gallery: Gallery) -> list[Picture]:

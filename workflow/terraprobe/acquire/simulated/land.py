@@ -97,10 +97,10 @@ def inner(image: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def _draw_land(rng: np.random.Generator, n: int, priors: Priors) -> Land:
-    smooth, terrain = fractal(rng, n, 2.4), fractal(rng, n, 1.9)
-    woods, open_land, rough = fractal(rng, n, 1.35, 160), fractal(rng, n, 1.2, 90), fractal(rng, n, 0.9, 40)
-    mottle = fractal(rng, n, 0.35)
-    fields = parcels(rng, n, float(np.exp(rng.normal(2.15, 0.35))), smooth)
+    smooth, terrain = fractal(rng, n, 2.4), fractal(rng, n, 2.1)
+    woods, open_land, rough = fractal(rng, n, 1.6, 130), fractal(rng, n, 1.6, 100), fractal(rng, n, 1.15, 40)
+    mottle = fractal(rng, n, 0.4)
+    fields = parcels(rng, n, float(np.exp(rng.normal(2.3, 0.35))), smooth)
     water, wet = _water(rng, n, priors, terrain, rough)
     cover = _open_land(rng, fields, priors, woods, open_land, rough, mottle)
     cover = _wet_edges(cover, water, wet, terrain, woods, rough)
@@ -116,7 +116,7 @@ def _draw_land(rng: np.random.Generator, n: int, priors: Priors) -> Land:
     sealed = np.where(water, 0.5 * (town.sealed > 0.6), np.maximum(town.sealed, 0.35 * tracks)).astype(np.float32)
     town = Town(town.density, town.building, sealed, town.roof, town.angle)
     steep = np.float32(9 * priors.relief)
-    rise = np.stack(np.gradient(terrain * steep)[::-1]).astype(np.float32)
+    rise = np.stack(np.gradient(terrain * steep)[::-1]).astype(np.float32) * ~water
     crops = (cover == Cover.WINTER_CROP) | (cover == Cover.SUMMER_CROP)
     period = rng.uniform(2.3, 4.0, TABLE).astype(np.float32)[fields.key]
     rows = np.where(crops, np.sin(2 * np.pi * fields.across / period), 0).astype(np.float32)
@@ -132,15 +132,10 @@ def _water(
     half = np.zeros((n, n), np.float32)
     amount = priors.water * float(np.exp(rng.normal(0, 0.4)))
     rivers = int(rng.random() < min(0.62 * amount, 0.95))
-    for k in range(rivers + 1 + int(rng.poisson(1.6 * amount))):
-        river = k < rivers
-        width = float(rng.uniform(1.3, 4.5) * np.sqrt(amount)) if river else float(rng.uniform(0.5, 0.95))
-        through = rng.uniform(0.2 * n, 0.8 * n, 2)
-        wavelength = 26 * width if river else rng.uniform(18, 45)
-        bend = float(rng.uniform(0.5, 1.6))
-        line = winding_line(rng, n, wavelength, bend, through, rng.uniform(0, 2 * np.pi))
-        if not river:
-            line = line[int(rng.uniform(0, 0.45) * len(line)) :]
+    lines: list[NDArray[np.float64]] = []
+    for k in range(rivers + 1 + int(rng.poisson(1.3 * amount))):
+        line, width = _watercourse(rng, n, lines, amount, river=k < rivers)
+        lines.append(line)
         at = np.round(line).astype(np.intp)
         course[at[:, 1], at[:, 0]] = True
         half[at[:, 1], at[:, 0]] = width
@@ -154,6 +149,25 @@ def _water(
     water |= _ponds(rng, n, int(rng.poisson(7 * amount)))
     shore = distance_transform_edt(~water).astype(np.float32)
     return water, np.exp(-shore / np.float32(6))
+
+
+def _watercourse(
+    rng: np.random.Generator, n: int, lines: list[NDArray[np.float64]], amount: float, *, river: bool
+) -> tuple[NDArray[np.float64], float]:
+    """A river across the place, or a stream that starts at another water; points (x, y) and half width, pixels."""
+    heading = rng.uniform(0, 2 * np.pi)
+    if river:
+        width = float(rng.uniform(1.2, 4.0) * np.sqrt(amount))
+        through = rng.uniform(0.2 * n, 0.8 * n, 2)
+        return winding_line(rng, n, 16 + 16 * width, rng.uniform(0.6, 1.7), through, heading), width
+    through = rng.uniform(0.2 * n, 0.8 * n, 2)
+    if lines:
+        joined = lines[int(rng.integers(len(lines)))]
+        through = joined[int(rng.integers(len(joined)))]
+    line = winding_line(rng, n, rng.uniform(20, 60), rng.uniform(0.3, 1.0), through, heading)
+    mouth = int(np.abs(line - through).sum(1).argmin()) if lines else 0
+    tributary = line[mouth:] if 2 * mouth < len(line) else line[: mouth + 1]
+    return tributary, float(rng.uniform(0.5, 0.95))
 
 
 def _ponds(rng: np.random.Generator, n: int, count: int) -> Mask:
@@ -195,8 +209,8 @@ def _open_land(
     wild = open_land + 0.5 * rough
     cover[wild > np.quantile(wild[::3, ::3], 0.55)] = Cover.SHRUB
     # Rock breaks through as ridges and as specks that are as small and as bright as houses.
-    ridge = np.abs(rough + 0.4 * open_land) - 0.55 * mottle
-    bare = _jittered(rng, priors.bare, 0.5)
+    ridge = np.abs(rough + 0.4 * open_land) - 0.25 * mottle
+    bare = 0.8 * _jittered(rng, priors.bare, 0.6)
     cover[ridge < np.quantile(ridge[::3, ::3], bare)] = Cover.BARE
     tilled = np.where(season < rng.uniform(0.3, 0.7), Cover.WINTER_CROP, Cover.SUMMER_CROP)
     cover[is_farmed] = np.where(use < crop, tilled, Cover.GRASS)[is_farmed]

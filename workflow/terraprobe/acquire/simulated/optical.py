@@ -139,14 +139,14 @@ def _scene(
     texture[[Cover.WINTER_CROP, Cover.SUMMER_CROP]] = 0.02
     tone = 1 + texture[cover] * mottle + 0.05 * inner(land.rows) * (0.5 + 0.5 * (tables[1][key] > 0))
     damp = float(rng.uniform(0.05, 0.3))
-    soil = np.where(cover <= Cover.YOUNG, 1.0, bright * np.exp(0.13 * tables[2][key] * fields))
+    soil = np.where((cover <= Cover.YOUNG) | (cover == Cover.BARE), 1.0, bright * np.exp(0.13 * tables[2][key] * fields))
     tone = tone * np.where(cover == Cover.WATER, 1.0, soil * (1 - damp * inner(land.wet)))
     sun = rng.uniform(2.5, 3.4)  # azimuth from north, radians: before to after noon
     rise = inner(land.rise)
     shade = np.clip(1 + 0.55 * (rise[0] * np.sin(sun) - rise[1] * np.cos(sun)) * -1, 0.6, 1.35)
     light = shade * float(np.exp(rng.normal(0, 0.10)))
     snow = _snow(rng, land, month, blotch)
-    haze = float(rng.gamma(1.6, 0.10))
+    haze = float(rng.gamma(1.6, 0.07))
     return _Scene(month, np.clip(green, 0, 1), tone, light.astype(np.float32), snow, red, haze)
 
 

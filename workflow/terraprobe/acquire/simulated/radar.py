@@ -35,6 +35,7 @@ _COHERENCE = {
 }
 _LOOKS = 4.4  # equivalent looks of an IW GRD scene (ESA, Sentinel-1 product definition)
 _SCENES_A_MONTH = 5
+_STEPS = 128  # a dB is divided into so many steps: far below speckle, and files are a third smaller
 _COHERENCE_FLOOR = 0.08  # what estimating from few looks leaves where there is none
 _SOFT = (Cover.SHRUB, Cover.GRASS, Cover.WINTER_CROP, Cover.SUMMER_CROP, Cover.BARE)
 
@@ -124,7 +125,8 @@ def _backscatter(
         power = power * (1 - sealed) + sealed * _power(np.float32((-15.5, -23.0)[pol]))
         power = power + corner * _power(bounce + strength)
         speckle = rng.standard_gamma(looks, power.shape, dtype=np.float32) / np.float32(looks)
-        images.append((10 * np.log10(soften(power * speckle))).astype(np.float32))
+        decibel = 10 * np.log10(soften(power * speckle))
+        images.append((np.round(decibel * _STEPS) / _STEPS).astype(np.float32))
     return images[0], images[1]
 
 

@@ -82,12 +82,12 @@ def _settlements(
     y, x = np.mgrid[:n, :n].astype(np.float32)
     density = np.zeros((n, n), np.float32)
     seeds, angles = [np.array([n / 2, n / 2])], [0.0]
-    for k in range(1 + int(rng.poisson(4))):
+    for k in range(1 + int(rng.poisson(5))):
         line = lines[k % len(lines)][0]
         at = int(rng.integers(1, len(line) - 1))
         centre = line[at]
         street = float(np.arctan2(*(line[at + 1] - line[at - 1])[::-1]))
-        radius = np.clip(11 * urban * np.exp(rng.normal(0, 0.65)), 6, 0.32 * n)
+        radius = np.clip(14 * urban * np.exp(rng.normal(0, 0.65)), 7, 0.32 * n)
         stretch, turn = rng.uniform(1.0, 1.8), street + rng.normal(0, 0.3)
         dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
         u, v = dx * np.cos(turn) + dy * np.sin(turn), (dy * np.cos(turn) - dx * np.sin(turn)) * stretch

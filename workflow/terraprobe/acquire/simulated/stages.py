@@ -1,0 +1,172 @@
+"""Stages that write a simulated Earth: its climate and regions, then its places."""
+
+from collections.abc import Callable
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.features import shapes
+from shapely.geometry import shape
+
+from terraprobe.acquire.simulated.climate import CLIMATE_NAMES, REGIONS, bioclim, climate_at, region_codes
+from terraprobe.acquire.simulated.grids import Located, locate
+from terraprobe.acquire.simulated.land import Land, make_land
+from terraprobe.acquire.simulated.optical import level1c, monthly_rgb
+from terraprobe.acquire.simulated.radar import backscatter, coherence, monthly_backscatter
+from terraprobe.acquire.simulated.rawfiles import (
+    write_geotiff,
+    write_ghs_built,
+    write_gunw,
+    write_mod44b,
+    write_worldcover,
+)
+from terraprobe.acquire.simulated.world import (
+    PlacesRecipe,
+    SimulatedWorld,
+    layer_names,
+    pairs,
+    place_grid,
+    raw_files,
+)
+from terraprobe.artifacts import atomic_path
+from terraprobe.errors import TerraprobeError
+from terraprobe.stage import Out, Outs, progress
+
+CLIMATE_STEP = 1 / 6
+"""Ten arc-minutes, the coarsest WorldClim 2.1 grid."""
+CLIMATE_NODATA = -3.4e38
+_BORDER_DEGREES = 1.0  # climate and regions reach beyond the outermost places
+# PK_UID, pre_2012 and name of these regions in the European Environment Agency's BiogeoRegions2016.
+_REGION_FIELDS = {
+    "alpine": (1, "ALP", "Alpine Bio-geographical Region"),
+    "atlantic": (4, "ATL", "Atlantic Bio-geographical Region"),
+    "boreal": (6, "BOR", "Boreal Bio-geographical Region"),
+    "continental": (7, "CON", "Continental Bio-geographical Region"),
+    "mediterranean": (9, "MED", "Mediterranean Bio-geographical Region"),
+}
+
+
+def simulate_world(*, recipe: SimulatedWorld, climate: Out, regions: Out) -> None:
+    """Write the climate raster and the region polygons of a simulated Earth.
+
+    Args:
+        recipe: the world.
+        climate: 20-band GeoTIFF as WorldClim 2.1 (bio01 to bio19, elevation), EPSG:4326, 10 arc-minutes, float32.
+        regions: FlatGeobuf as the EEA's BiogeoRegions2016, EPSG:3035; neighbours overlap nowhere.
+    """
+    west, south, east, north = recipe.bbox
+    first = np.floor((west - _BORDER_DEGREES) / CLIMATE_STEP)
+    top = np.ceil((north + _BORDER_DEGREES) / CLIMATE_STEP)
+    columns = int(np.ceil((east + _BORDER_DEGREES) / CLIMATE_STEP) - first)
+    rows = int(top - np.floor((south - _BORDER_DEGREES) / CLIMATE_STEP))
+    lon = (first + np.arange(columns) + 0.5) * CLIMATE_STEP
+    lat = (top - np.arange(rows) - 0.5) * CLIMATE_STEP
+    values = climate_at(recipe, *np.meshgrid(lon, lat))
+    grid = Affine(CLIMATE_STEP, 0, first * CLIMATE_STEP, 0, -CLIMATE_STEP, top * CLIMATE_STEP)
+    write_geotiff(
+        climate, bioclim(values).astype(np.float32), "EPSG:4326", grid, list(CLIMATE_NAMES), CLIMATE_NODATA
+    )
+    _write_regions(regions, region_codes(values), grid)
+    progress(f"simulated world {recipe.seed}: climate of {rows} x {columns} cells, {len(REGIONS)} regions")
+
+
+def simulate_places(*, recipe: PlacesRecipe, tiles: Outs) -> None:
+    """Write the raw files of some places.
+
+    Args:
+        recipe: which places and layers.
+        tiles: the files that `raw_files` names for them: layer by layer in the recipe's order, and within a layer
+            place by place.
+
+    Raises:
+        TerraprobeError: `tiles` are not these files.
+    """
+    expected = raw_files(recipe.world, recipe.places)
+    named = {name: path for name, path in zip(_in_order(recipe, expected), tiles, strict=False)}
+    wrong = [name for name, path in named.items() if path.parts[-2:] != tuple(name.split("/"))]
+    if wrong or len(tiles) != len(_in_order(recipe, expected)):
+        raise TerraprobeError(
+            f"simulate-places: {len(tiles)} output files were named, {len(_in_order(recipe, expected))} are due"
+            + (f"; where {wrong[0]} is due stands {named[wrong[0]]}" if wrong else "")
+            + ". Take the names and their order from terraprobe.acquire.simulated.raw_files."
+        )
+    for done, index in enumerate(recipe.places, 1):
+        place = _Place(recipe.world, index)
+        for layer in recipe.layers:
+            for name in layer_names(recipe.world, index, layer):
+                _WRITERS[layer](place, named[f"{layer}/{name}"])
+        if done % max(1, len(recipe.places) // 5) == 0:
+            progress(f"simulated {done} of {len(recipe.places)} places")
+
+
+class _Place:
+    """One place while its files are written: land is drawn once, and only when a layer asks for it."""
+
+    def __init__(self, world: SimulatedWorld, index: int) -> None:
+        self.world, self.index = world, index
+
+    @cached_property
+    def located(self) -> Located:
+        return locate(self.world, self.index)
+
+    @cached_property
+    def optical(self) -> Land:
+        return make_land(self.world, self.index, "optical")
+
+    @cached_property
+    def radar(self) -> Land:
+        return make_land(self.world, self.index, "radar") if self.world.null_world else self.optical
+
+    @cached_property
+    def coherence(self) -> Land:
+        return make_land(self.world, self.index, "coherence") if self.world.null_world else self.optical
+
+    def write_bands(self, path: Path, image: np.ndarray, names: list[str], nodata: float) -> None:  # type: ignore[type-arg]
+        crs, grid, _, _ = place_grid(self.world, self.index)
+        write_geotiff(path, image, crs, Affine(*grid), names, nodata)
+
+
+def _write_product(place: _Place, path: Path) -> None:
+    pair = next(pair for pair in pairs(place.world, place.index) if pair.name == path.name)
+    mean = coherence(place.world, place.index, place.coherence, pair)
+    write_gunw(path, place.world, place.index, pair, mean, place.located)
+
+
+_WRITERS: dict[str, Callable[[_Place, Path], None]] = {
+    "s2_rgb_monthly": lambda p, path: p.write_bands(path, *monthly_rgb(p.world, p.index, p.optical), 0),
+    "s2_l1c": lambda p, path: p.write_bands(path, *level1c(p.world, p.index, p.optical), 0),
+    "s1_grd_monthly": lambda p, path: p.write_bands(path, *monthly_backscatter(p.world, p.index, p.radar), np.nan),
+    "s1_grd": lambda p, path: p.write_bands(path, *backscatter(p.world, p.index, p.radar), np.nan),
+    "s1_coherence": _write_product,
+    "worldcover": lambda p, path: write_worldcover(path, p.optical, p.located),
+    "mod44b": lambda p, path: write_mod44b(path, p.optical, p.located),
+    "ghs_built": lambda p, path: write_ghs_built(path, p.optical, p.located),
+}
+
+
+def _in_order(recipe: PlacesRecipe, expected: dict[str, list[str]]) -> list[str]:
+    return [name for layer in recipe.layers for name in expected[layer]]
+
+
+def _write_regions(path: Path, codes: np.ndarray, grid: Affine) -> None:  # type: ignore[type-arg]
+    """Polygons around equal codes, one row a region, in the EEA's projection and fields."""
+    rows = []
+    for number, region in enumerate(REGIONS):
+        uid, before, name = _REGION_FIELDS[region]
+        found = shapes(codes, mask=codes == number, transform=grid)
+        rows += [(uid, region, before, region.capitalize(), name, shape(geometry)) for geometry, _ in found]
+    fields = ["PK_UID", "short_name", "pre_2012", "code", "name", "geometry"]
+    frame = gpd.GeoDataFrame(rows, columns=fields, geometry="geometry", crs="EPSG:4326")
+    frame = frame.dissolve(by="PK_UID", as_index=False, sort=True)
+    # Straight lines in degrees are curves in this projection: neighbours must bend at the same points.
+    frame["geometry"] = frame.geometry.segmentize(float(grid.a))
+    frame = frame.to_crs("EPSG:3035")[fields]
+    # By way of memory: on disk the driver takes a name without its own suffix for a folder.
+    buffer = BytesIO()
+    frame.to_file(buffer, driver="FlatGeobuf", layer="BiogeoRegions2016", SPATIAL_INDEX="NO")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())

@@ -1,0 +1,176 @@
+"""What every pretraining method gives the training loop, and the settings that they all have.
+
+Nothing here or in a method's file imports torch at its top: a study file is checked against the recipes in every
+Snakemake process, and torch takes seconds to import.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from terraprobe.stage import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from terraprobe.normalisation import TowerInput
+    from terraprobe.pool import ChipPool
+
+Batch = Mapping[str, Mapping[str, "Tensor"]]
+"""What one step reads, still integers: part (such as a tower) to named tensors, moved to the device by the loop."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value of a recipe comes from.
+
+    Attributes:
+        mark: `P` stated in the paper, `C` read from code, `I` inferred or computed, `D` our own default.
+        where: section of the paper, file, or reason.
+    """
+
+    mark: Literal["P", "C", "I", "D"]
+    where: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """One decision of a method that is not a key of its recipe.
+
+    Attributes:
+        what: the part of the method.
+        value: what is done here.
+        source: where it comes from.
+        default: False where this is a quirk of the paper that only paper mode reproduces.
+    """
+
+    what: str
+    value: str
+    source: Source
+    default: bool = True
+
+
+class TrainRecipe(Recipe):
+    """Settings that every method has; each gives its own values and sources.
+
+    Attributes:
+        epochs: passes over the train chips.
+        batch_size: chips a step, over all ranks.
+        lr: peak learning rate.
+        weight_decay: of weight matrices and convolutions; not of biases, norms, tokens and positions.
+        warmup: share of all steps over which the learning rate rises.
+        precision: `auto` is bf16 on a GPU and fp32 on a CPU, where bf16 was measured slower.
+        val_batches: fixed batches whose mean loss chooses the checkpoint.
+        cpu_threads: of one training job on a CPU. Part of the recipe: another number gives other bytes.
+    """
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+    precision: Annotated[Literal["auto", "bf16", "fp32"], Source("D", "bf16 took 1.6 x as long on a CPU")] = "auto"
+    val_batches: Annotated[int, Field(ge=1), Source("D", "the same kind of batch and draw as in training")] = 8
+    cpu_threads: Annotated[int, Field(ge=1), Source("D", "equal bytes need an equal thread count")] = 1
+
+
+class TowerRecipe(Recipe):
+    """What one tower sees.
+
+    Attributes:
+        modality: name of the modality table.
+        bands: a choice of its bands by name; all of them where none is given.
+    """
+
+    modality: str
+    bands: tuple[str, ...] | None = None
+
+
+class Method(ABC):
+    """A pretraining method: networks, loss, what one step reads.
+
+    Args:
+        recipe: the method's recipe.
+        inputs: tower to what it takes, normalisation included.
+        chip_px: side of the chips.
+
+    Attributes:
+        recipe_model: class of the recipe.
+        notes: decisions that are no key of the recipe.
+        paper_chip_px: side of the chips in the paper.
+        draws: random numbers in [0, 1) that one chip takes in one step.
+        network: everything that is trained.
+    """
+
+    recipe_model: ClassVar[type[TrainRecipe]]
+    notes: ClassVar[tuple[Note, ...]]
+    paper_chip_px: ClassVar[int]
+    draws: int
+    network: "nn.Module"
+
+    def __init__(self, recipe: Any, inputs: "Mapping[str, TowerInput]", chip_px: int) -> None:
+        self.recipe = recipe
+        self.inputs = dict(inputs)
+        self.chip_px = chip_px
+
+    @staticmethod
+    @abstractmethod
+    def build_towers(recipe: Any, chip_px: int) -> "nn.ModuleDict":
+        """Freshly initialised towers: name to a module from (B, 1, chip_px, chip_px) to embeddings (B, D)."""
+
+    @property
+    @abstractmethod
+    def towers(self) -> "nn.ModuleDict":
+        """The towers in training: what is kept as the encoder."""
+
+    @abstractmethod
+    def eligible(self, pool: "ChipPool") -> NDArray[np.bool_]:
+        """Which chips of the pool the loss can use, (chip,)."""
+
+    @abstractmethod
+    def fetch(self, pool: "ChipPool", chips: NDArray[np.intp], uniform: NDArray[np.float64]) -> Batch:
+        """Read what one step needs.
+
+        Args:
+            pool: the chips.
+            chips: which ones, (B,).
+            uniform: random numbers in [0, 1), (B, draws).
+        """
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> "dict[str, tuple[Tensor, Tensor]]":
+        """Tower to embeddings (B, D), zero where the chip lacks the tower, and whether it has it (B,)."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> "Tensor":
+        """The loss of one batch, a scalar."""
+
+    def after_step(self) -> None:
+        """What follows an optimiser step: a clamp, a moving average."""
+        return
+
+    def optimiser(self) -> "Optimizer":
+        """AdamW with weight decay on matrices and convolutions only."""
+        import torch
+
+        weights = [p for p in self.network.parameters() if p.ndim in (2, 4)]
+        others = [p for p in self.network.parameters() if p.ndim not in (2, 4)]
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": self.recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.recipe.lr, fused=True)
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """Linear warm-up, then a cosine to zero; a function of the step alone, so that nothing needs restoring."""
+        rise = round(self.recipe.warmup * steps)
+        if step < rise:
+            return float(self.recipe.lr * (step + 1) / rise)
+        return float(self.recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))

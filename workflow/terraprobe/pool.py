@@ -1,0 +1,126 @@
+"""The chips that one job reads: several collections and their stores behind one index."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terraprobe.artifacts import digest
+from terraprobe.chips.store import MIN_VALID, ChipStore, StoreLayer
+from terraprobe.errors import TerraprobeError
+
+
+class ChipPool:
+    """Chips of one or more collections; chip i is row i of their tables, one after the other.
+
+    Attributes:
+        collections: names, in order.
+        chip_ids: (chip,).
+        split: `train`, `val`, `test` or `buffer`, (chip,).
+        layers: modality to what its pixels mean.
+        chip_px: side of the chips.
+    """
+
+    def __init__(self, chips: Sequence[Path], stores: Sequence[Path]) -> None:
+        tables = [_read_chips(path) for path in chips]
+        self.collections = [path.parent.name for path in chips]
+        self.chip_ids: NDArray[Any] = np.concatenate([t[0] for t in tables])
+        self.split: NDArray[Any] = np.concatenate([t[1] for t in tables])
+        self._starts = np.concatenate([[0], np.cumsum([len(t[0]) for t in tables])])
+        self._stores: list[dict[str, ChipStore]] = [{} for _ in chips]
+        self.layers: dict[str, StoreLayer] = {}
+        for spec in stores:
+            self._add(ChipStore.open(spec.parent), list(chips))
+
+    def _add(self, store: ChipStore, chips: list[Path]) -> None:
+        homes = [path.parent for path in chips]
+        home = store.folder.parent.parent
+        if home not in homes:
+            raise TerraprobeError(
+                f"{store.folder}: belongs to none of the collections {', '.join(self.collections)}. Give the "
+                "chips.parquet that lies two folders above the store."
+            )
+        place = homes.index(home)
+        expected = int(self._starts[place + 1] - self._starts[place])
+        if len(store) != expected:
+            raise TerraprobeError(
+                f"{store.folder}: {len(store)} chips, but {chips[place]} has {expected}. Delete the store and run "
+                "Snakemake again."
+            )
+        name = store.layer.name
+        self._check_alike(store)
+        self.layers.setdefault(name, store.layer)
+        self._stores[place][name] = store
+
+    def _check_alike(self, store: ChipStore) -> None:
+        known = self.layers.get(store.layer.name)
+        if known is not None and known != store.layer:
+            raise TerraprobeError(
+                f"{store.folder}: {store.layer}, but another collection of this job holds {known}. One encoder needs "
+                "one unit, scale and band list for each modality."
+            )
+        sides = {s.chip_px for held in self._stores for s in held.values()}
+        if sides - {store.chip_px}:
+            raise TerraprobeError(
+                f"{store.folder}: chips of {store.chip_px} px, another store of this job has {sides.pop()} px. "
+                "Give every collection of an encoder the same chip_px."
+            )
+        self.chip_px: int = store.chip_px
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @cached_property
+    def _usable(self) -> dict[str, NDArray[np.bool_]]:
+        found = {}
+        for name in self.layers:
+            held = [stores.get(name) for stores in self._stores]
+            table = np.zeros((len(self), max(s.channels for s in held if s is not None)), np.bool_)
+            for start, store in zip(self._starts, held, strict=False):
+                if store is not None:
+                    table[start : start + len(store), : store.channels] = store.valid >= MIN_VALID
+            found[name] = table
+        return found
+
+    def usable(self, modality: str) -> NDArray[np.bool_]:
+        """Which channels of a modality can be drawn, (chip, channel); none where a collection lacks it."""
+        return self._usable[modality]
+
+    def digital(self, modality: str, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
+        """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px)."""
+        out = np.empty((len(chips), self.chip_px, self.chip_px), self.layers[modality].dtype)
+        places = np.searchsorted(self._starts, chips, side="right") - 1
+        for row, (place, chip, channel) in enumerate(zip(places, chips, channels, strict=True)):
+            out[row] = self._stores[place][modality].read(int(chip - self._starts[place]), int(channel))
+        return out
+
+    def content_digest(self) -> dict[str, Any]:
+        """Per collection, digests of the pixels of each store and of the split."""
+        found = {}
+        for place, name in enumerate(self.collections):
+            rows = slice(int(self._starts[place]), int(self._starts[place + 1]))
+            found[name] = {
+                "split": digest([self.chip_ids[rows].tolist(), self.split[rows].tolist()]),
+                "stores": {m: s.content_digest() for m, s in sorted(self._stores[place].items())},
+            }
+        return found
+
+
+def _read_chips(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Ids and splits of a `chips.parquet`. Read without its geometry: GeoPandas takes a second to import."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["chip_id", "split"])
+        ids, split = (np.array(table[name].to_pylist(), dtype=str) for name in ("chip_id", "split"))
+    except FileNotFoundError as error:
+        raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        raise TerraprobeError(
+            f"{path}: not a table of chips with chip_id and split ({error}). Delete it and run again."
+        ) from error
+    return ids, split
