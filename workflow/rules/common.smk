@@ -11,7 +11,7 @@ from terraprobe.methods import METHODS
 from terraprobe.study import parse_study
 
 WHAT_IT_IS = (
-    "python -m terraprobe quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; "
+    "terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; "
     "the papers = --configfile studies/<paper>.yaml"
 )
 

@@ -4,8 +4,6 @@ Several processes may share a folder (a killed Snakemake leaves its children run
 a name with the process id and renamed, and equal steps of equal runs hold equal values, so that nothing needs a lock.
 """
 
-import hashlib
-import io
 import os
 import pickle
 import re
@@ -20,7 +18,10 @@ from terraprobe.stage import progress
 KEEP = 2
 """States on disk: the newest, and the one before in case that the newest turns out broken."""
 
-_NAME = re.compile(r"step-(\d+)-([0-9a-f]{16})\.pt")
+DIGITS = 16
+"""Of the SHA-256 of a state, in its name."""
+
+_NAME = re.compile(rf"step-\d+-[0-9a-f]{{{DIGITS}}}\.pt")
 
 
 class StateFolder:
@@ -42,7 +43,7 @@ class StateFolder:
         whole = self.path / f"step-{step:09d}.{os.getpid()}.new"
         with atomic_path(whole) as temporary:
             torch.save(state, temporary)
-            final = self.path / f"step-{step:09d}-{sha256_file(temporary)[:16]}.pt"
+            final = self.path / f"step-{step:09d}-{sha256_file(temporary)[:DIGITS]}.pt"
         whole.replace(final)
         for old in self._files()[KEEP:]:
             old.unlink(missing_ok=True)
@@ -56,10 +57,9 @@ class StateFolder:
         self._sweep()
         for path in self._files():
             try:
-                content = path.read_bytes()
-                if hashlib.sha256(content).hexdigest()[:16] != path.stem.rpartition("-")[2]:
+                if sha256_file(path)[:DIGITS] != path.stem.rpartition("-")[2]:
                     raise ValueError("its content does not fit the digest in its name")
-                state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
                 progress(f"{path}: broken checkpoint ({error}); passed over for the one before it")
                 continue
@@ -79,6 +79,16 @@ class StateFolder:
     def _sweep(self) -> None:
         """Remove what killed processes of this machine left half-written."""
         for path in [*self.path.glob(".*.part"), *self.path.glob("step-*.new")]:
-            pid = re.search(r"\.(\d+)\.(?:new$|part$|new\.)", path.name)
-            if pid is None or not Path(f"/proc/{pid.group(1)}").exists():
+            writer = re.search(r"\.(\d+)\.(?:new|part)$", path.name)
+            if writer is None or not _alive(int(writer.group(1))):
                 path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -18,8 +18,8 @@ from terraprobe.errors import TerraprobeError
 
 STAGES = {
     "fetch-scene": "terraprobe.acquire.packaged:fetch_scene",
-    "simulate-world": "terraprobe.acquire.simulated:simulate_world",
-    "simulate-places": "terraprobe.acquire.simulated:simulate_places",
+    "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
+    "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
     "lay-grid": "terraprobe.collections.grid:lay_grid",
     "extract-context": "terraprobe.collections.context:extract_context",
     "assign-splits": "terraprobe.collections.splits:assign_splits",
@@ -104,7 +104,7 @@ def run_stage(verb: str, argv: Sequence[str]) -> None:
             raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).")
     started = time.monotonic()
     function(**values)
-    recipe = next((values[a.name].model_dump(mode="json") for a in arguments if a.role == "recipe"), {})
+    recipe: dict[str, Any] = next((values[a.name].model_dump(mode="json") for a in arguments if a.role == "recipe"), {})
     outputs = _paths(arguments, values, "output")
     record_provenance(outputs, inputs, verb, recipe, given.code)
     _say(f"{verb}: wrote {outputs[0]}{' and more' if len(outputs) > 1 else ''} in {time.monotonic() - started:.1f} s")
@@ -144,7 +144,7 @@ def _parse_recipe(verb: str, model: Any, text: str) -> Any:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        from terraprobe.study import explain
+        from terraprobe.explain import explain
 
         raise TerraprobeError(f"{verb} --recipe: {explain(error, model)}") from error
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 _UNION_MEMBER = re.compile(r"(constrained-|literal\[|list\[|tuple\[|function-)")
 """How pydantic names the members of a union within the place of an error; they are no keys of the file."""
 
-_STARTS_WITH_KEY = re.compile(r"[a-z_]+(\.[a-z_]+|\[[^\]]*\])*: ")
+_STARTS_WITH_KEY = re.compile(r"[a-z_]\w*(\.\w+|\[[^\]]*\])*: ")
 
 
 def explain(error: ValidationError, model: type[BaseModel], root: str = "") -> str:
@@ -27,33 +27,37 @@ def explain(error: ValidationError, model: type[BaseModel], root: str = "") -> s
     for item in error.errors(include_url=False):
         line, *allowed = _describe(item, _key(item["loc"], model, root), model)
         found.setdefault(line, []).extend(allowed)
-    lines = [line + "; or ".join(allowed) for line, allowed in found.items()]
+    lines = [line + " or ".join(allowed) for line, allowed in found.items()]
     return lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines)
 
 
 def _describe(item: Any, key: str, model: type[BaseModel]) -> list[str]:
     """Beginning of the line, and what is allowed where a union may allow several things."""
-    start = f"{key}: " if key else ""
-    inside = f"{key}." if key else ""
-    kind = item["type"]
-    if kind == "extra_forbidden":
-        return [f"{start}unknown key; allowed {', '.join(_fields_at(model, item['loc'][:-1]))}"]
-    if kind == "missing":
-        return [f"{start}required, but not given"]
-    if kind == "union_tag_invalid":
-        allowed = item["ctx"]["expected_tags"].replace("'", "")
-        return [f"{inside}{item['ctx']['discriminator'][1:-1]}: found {item['ctx']['tag']!r}, allowed {allowed}"]
-    if kind == "union_tag_not_found":
-        return [f"{inside}{item['ctx']['discriminator'][1:-1]}: required, but not given"]
-    if kind == "value_error":
-        message = str(item["ctx"]["error"])
-        message = message.removeprefix(f"{key.rpartition('.')[2]}: ")
-        return [f"{inside if _STARTS_WITH_KEY.match(message) else start}{message}"]
-    value = item["input"]
+    start, inside = (f"{key}: ", f"{key}.") if key else ("", "")
+    kind, value = item["type"], item["input"]
     shown = repr(value) if len(repr(value)) < 80 else type(value).__name__
-    if kind == "model_type":
-        return [f"{start}found {shown}, allowed keys with values: {', '.join(_fields_at(model, item['loc']))}"]
-    return [f"{start}found {shown}, allowed: ", f"{item['msg'][0].lower()}{item['msg'][1:]}"]
+    if kind == "extra_forbidden":
+        text = f"{start}unknown key; allowed {', '.join(_fields_at(model, item['loc'][:-1]))}"
+    elif kind == "missing":
+        text = f"{start}required, but not given"
+    elif kind == "union_tag_not_found":
+        text = f"{inside}{_discriminator(item)}: required, but not given"
+    elif kind == "union_tag_invalid":
+        allowed = item["ctx"]["expected_tags"].replace("'", "")
+        text = f"{inside}{_discriminator(item)}: found {item['ctx']['tag']!r}, allowed {allowed}"
+    elif kind == "value_error":
+        message = str(item["ctx"]["error"]).removeprefix(f"{key.rpartition('.')[2]}: ")
+        text = (inside if _STARTS_WITH_KEY.match(message) else start) + message
+    elif kind == "model_type":
+        text = f"{start}found {shown}, allowed a mapping of {', '.join(_fields_at(model, item['loc']))}"
+    else:
+        return [f"{start}found {shown}, allowed: ", item["msg"].removeprefix("Input should be ")]
+    return [text]
+
+
+def _discriminator(item: Any) -> str:
+    name: str = item["ctx"]["discriminator"]
+    return name.strip("'")
 
 
 def _key(loc: tuple[int | str, ...], model: type[BaseModel], root: str) -> str:

@@ -45,7 +45,10 @@ def accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def balanced_accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean recall of the two classes; of the one that occurs where only one does; NaN where there is no chip.
+    """Mean recall of the two classes; NaN where one of them does not occur.
+
+    Not the recall of the class that is there: a resample of places without the rare class would then score as a
+    constant predictor does at its best, and stretch the interval up to 1.
 
     Args:
         counts: (…, 4), last axis as `COUNTS`.
@@ -53,10 +56,7 @@ def balanced_accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (…).
     """
-    sensitivity = _ratio(counts[..., 0], counts[..., 2])
-    specificity = _ratio(counts[..., 1], counts[..., 3])
-    mean = (sensitivity + specificity) / 2
-    return np.where(np.isnan(sensitivity), specificity, np.where(np.isnan(specificity), sensitivity, mean))
+    return (_ratio(counts[..., 0], counts[..., 2]) + _ratio(counts[..., 1], counts[..., 3])) / 2
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ class TowerInput:
     @classmethod
     def from_card(cls, record: Mapping[str, Any]) -> "TowerInput":
         """Rebuild from `to_card`."""
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         return cls(**values)
 
     def to_card(self) -> dict[str, Any]:

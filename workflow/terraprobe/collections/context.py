@@ -112,7 +112,7 @@ def sample_climate(
 def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """(name, values (M,), centres (M, 3) on the unit sphere) of each band, pixels with data only."""
     import rasterio
-    from rasterio.warp import transform
+    from pyproj import Transformer
 
     try:
         with rasterio.open(path) as raster:
@@ -132,9 +132,9 @@ def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
         )
     row, column = (axis.ravel() for axis in np.mgrid[: shape[0], : shape[1]])
     x, y = affine * (column + 0.5, row + 0.5)
-    lon, lat = transform(crs, "EPSG:4326", x, y)
-    centres = unit_sphere(np.array(lon), np.array(lat))
-    on_earth = np.isfinite(centres).all(axis=1)  # the corners of a world map may lie outside its projection
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    on_earth = np.isfinite(lon) & np.isfinite(lat)  # the corners of a world map may lie outside its projection
+    centres = unit_sphere(np.where(on_earth, lon, 0), np.where(on_earth, lat, 0))
     out = []
     for name, band in zip(names, bands, strict=True):
         known = ~np.ma.getmaskarray(band).ravel() & np.isfinite(band.filled(np.nan).ravel()) & on_earth

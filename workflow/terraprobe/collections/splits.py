@@ -81,10 +81,12 @@ class Stratified(Recipe):
     Attributes:
         kind: `stratified`.
         shares: of train, val and test in every region.
+        seed: of the draw.
     """
 
     kind: Literal["stratified"] = "stratified"
     shares: Shares = Shares()
+    seed: int = Field(0, ge=0)
 
 
 class SplitRecipe(Recipe):
@@ -92,11 +94,9 @@ class SplitRecipe(Recipe):
 
     Attributes:
         split: the rule.
-        seed: of the draw, where there is one.
     """
 
     split: Annotated[Geobands | Stratified, Field(discriminator="kind")]
-    seed: int
 
 
 def assign_splits(*, grid: In, context: Ins, recipe: SplitRecipe, chips: Out) -> None:
@@ -120,7 +120,7 @@ def assign_splits(*, grid: In, context: Ins, recipe: SplitRecipe, chips: Out) ->
         split = geobands(lon, lat, recipe.split)
         split = leave_buffer(lon, lat, split, recipe.split.buffer_m, side_m)
     else:
-        split = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), recipe.split.shares, recipe.seed)
+        split = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), recipe.split)
     frame["split"] = split
     _check_every_split(frame, recipe)
     write_table(chips, frame, {"chip_px": table_metadata(grid)["chip_px"]})
@@ -197,7 +197,7 @@ def leave_buffer(
     return split
 
 
-def stratified(chip_ids: np.ndarray, regions: np.ndarray, shares: Shares, seed: int) -> np.ndarray:
+def stratified(chip_ids: np.ndarray, regions: np.ndarray, rule: Stratified) -> np.ndarray:
     """Split of each chip by a random draw within its region.
 
     A region's draw depends on the seed, its name and its own chips alone, in the order of their ids.
@@ -205,8 +205,7 @@ def stratified(chip_ids: np.ndarray, regions: np.ndarray, shares: Shares, seed: 
     Args:
         chip_ids: (N,).
         regions: (N,).
-        shares: of the three splits.
-        seed: of the draw.
+        rule: shares and seed.
 
     Returns:
         Names of splits (N,).
@@ -216,8 +215,8 @@ def stratified(chip_ids: np.ndarray, regions: np.ndarray, shares: Shares, seed: 
         rows = np.flatnonzero(regions == region)
         rows = rows[np.argsort(chip_ids[rows])]
         name_seed = int.from_bytes(hashlib.sha256(str(region).encode()).digest()[:8])
-        order = np.random.default_rng([seed, name_seed]).permutation(rows)
-        cuts = np.round(np.cumsum([shares.train, shares.val]) * len(order)).astype(int)
+        order = np.random.default_rng([rule.seed, name_seed]).permutation(rows)
+        cuts = np.round(np.cumsum([rule.shares.train, rule.shares.val]) * len(order)).astype(int)
         for part, chosen in zip(("train", "val", "test"), np.split(order, cuts), strict=True):
             split[chosen] = part
     return split

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from terraprobe.chips.store import StoreLayer
     from terraprobe.normalisation import TowerInput
     from terraprobe.pool import ChipPool
 
@@ -71,14 +72,31 @@ class TrainRecipe(Recipe):
         cpu_threads: of one training job on a CPU. Part of the recipe: another number gives other bytes.
     """
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    warmup: float = Field(ge=0, lt=1)
-    precision: Annotated[Literal["auto", "bf16", "fp32"], Source("D", "bf16 took 1.6 x as long on a CPU")] = "auto"
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"], Source("D", "sec. 2 Loss: bf16; on a CPU it took 1.6 x as long")
+    ] = "auto"
     val_batches: Annotated[int, Field(ge=1), Source("D", "the same kind of batch and draw as in training")] = 8
     cpu_threads: Annotated[int, Field(ge=1), Source("D", "equal bytes need an equal thread count")] = 1
+
+
+def sourced(recipe: TrainRecipe) -> dict[str, dict[str, Any]]:
+    """Every key of a recipe with its value, the mark of its source and where that is."""
+    found = {}
+    values = recipe.model_dump(mode="json")
+    defaults = type(recipe).model_validate({})
+    for key, field in type(recipe).model_fields.items():
+        source = next((m for m in field.metadata if isinstance(m, Source)), Source("D", ""))
+        default = getattr(defaults, key)
+        if getattr(recipe, key) != default:
+            was = default if isinstance(default, int | float | str) else ", ".join(default or ())
+            source = Source("D", f"set in the study; the default is {was} [{source.mark}] {source.where}")
+        found[key] = {"value": values[key], "mark": source.mark, "source": source.where}
+    return found
 
 
 class TowerRecipe(Recipe):
@@ -99,6 +117,7 @@ class Method(ABC):
     Args:
         recipe: the method's recipe.
         inputs: tower to what it takes, normalisation included.
+        layers: modality to scale, offset and nodata of its stores.
         chip_px: side of the chips.
 
     Attributes:
@@ -115,9 +134,12 @@ class Method(ABC):
     draws: int
     network: "nn.Module"
 
-    def __init__(self, recipe: Any, inputs: "Mapping[str, TowerInput]", chip_px: int) -> None:
+    def __init__(
+        self, recipe: Any, inputs: "Mapping[str, TowerInput]", layers: "Mapping[str, StoreLayer]", chip_px: int
+    ) -> None:
         self.recipe = recipe
         self.inputs = dict(inputs)
+        self.layers = dict(layers)
         self.chip_px = chip_px
 
     @staticmethod

@@ -4,6 +4,7 @@ Section numbers "sec. 2" are those of the specification in docs/methods.md.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import combinations
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from terraprobe.modalities import MODALITIES
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from terraprobe.chips.store import StoreLayer
     from terraprobe.normalisation import TowerInput
     from terraprobe.pool import ChipPool
 
@@ -98,7 +100,7 @@ def _check_tower(name: str, tower: TowerRecipe) -> None:
 
 
 class Clip3(Method):
-    """Towers with a projection, and one logit scale."""
+    """Single-channel ViT towers, each with a projection, and one logit scale; trained by a pairwise CLIP loss."""
 
     recipe_model = Clip3Recipe
     paper_chip_px = 448  # [P] sec. 2 Chip: 448 px at 10 m
@@ -110,9 +112,9 @@ class Clip3(Method):
         Note("kept checkpoint", "lowest validation loss, fixed draws", Source("P", "sec. 2 Loss")),
         Note("channel of a step", "one random usable channel per modality and chip", Source("P", "sec. 2 Towers")),
         Note("usable channel", "at least half of its pixels observed", Source("D", "methods state no share")),
-        Note("missing modality", "drops the chip from the pairs that need it", Source("P", "sec. 2 Missing data")),
+        Note("missing modality", "drops the chip from the pairs that need it", Source("D", "sec. 2 Missing data")),
         Note("read-out", "CLS token, final LayerNorm, linear projection", Source("I", "sec. 2 Towers: 259M in all")),
-        Note("initialisation", "PyTorch's own; tokens and positions N(0, 0.02)", Source("D", "stated nowhere")),
+        Note("initialisation", "PyTorch's own; tokens and positions truncated N(0, 0.02)", Source("D", "stated nowhere")),
         Note("augmentation", "none", Source("D", "stated nowhere")),
         Note("normalisation", "mean and SD per channel, 1,000 train chips", Source("C", "sec. 2 Normalisation")),
         Note("variable channels", "one mean and SD for all of a modality's", Source("D", "they have no identity")),
@@ -120,11 +122,17 @@ class Clip3(Method):
         Note("embedding, paper mode", "one random usable channel", Source("P", "sec. 2 Embedding"), default=False),
     )
 
-    def __init__(self, recipe: Clip3Recipe, inputs: "Mapping[str, TowerInput]", chip_px: int) -> None:
+    def __init__(
+        self,
+        recipe: Clip3Recipe,
+        inputs: "Mapping[str, TowerInput]",
+        layers: "Mapping[str, StoreLayer]",
+        chip_px: int,
+    ) -> None:
         import torch
         from torch import nn
 
-        super().__init__(recipe, inputs, chip_px)
+        super().__init__(recipe, inputs, layers, chip_px)
         self.draws = len(recipe.towers)
         self._towers = self.build_towers(recipe, chip_px)
         self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
@@ -141,8 +149,10 @@ class Clip3(Method):
         return nn.ModuleDict(
             {
                 name: nn.Sequential(
-                    ViT(chip_px, recipe.patch_px, recipe.width, recipe.depth, recipe.heads),
-                    nn.Linear(recipe.width, recipe.projection),
+                    OrderedDict(
+                        vit=ViT(chip_px, recipe.patch_px, recipe.width, recipe.depth, recipe.heads),
+                        projection=nn.Linear(recipe.width, recipe.projection),
+                    )
                 )
                 for name in recipe.towers
             }
@@ -155,8 +165,9 @@ class Clip3(Method):
 
     def eligible(self, pool: "ChipPool") -> NDArray[np.bool_]:
         """Chips with a usable channel in at least two towers."""
-        having = [_usable(pool, tower).any(axis=1) for tower in self.inputs.values()]
-        return np.sum(having, axis=0) >= MIN_TOWERS
+        having = np.stack([_usable(pool, tower).any(axis=1) for tower in self.inputs.values()])
+        enough: NDArray[np.bool_] = having.sum(axis=0) >= MIN_TOWERS
+        return enough
 
     def fetch(self, pool: "ChipPool", chips: NDArray[np.intp], uniform: NDArray[np.float64]) -> Batch:
         """One random usable channel per tower and chip."""
@@ -173,7 +184,6 @@ class Clip3(Method):
                 "bands": torch.from_numpy(bands[rows]),
                 "present": torch.from_numpy(bands >= 0),
             }
-        self._layers = pool.layers
         return batch
 
     def embed(self, batch: Batch) -> "dict[str, tuple[Tensor, Tensor]]":
@@ -181,7 +191,7 @@ class Clip3(Method):
         found = {}
         for name, part in batch.items():
             tower = self.inputs[name]
-            images = tower.prepare(part["dn"], part["bands"], self._layers[tower.modality])
+            images = tower.prepare(part["dn"], part["bands"], self.layers[tower.modality])
             present = part["present"]
             out = self._towers[name](images).float()
             whole = out.new_zeros(len(present), out.shape[1])

@@ -36,8 +36,8 @@ class ViT(nn.Module):
         super().__init__()
         tokens = (image_px // patch_px) ** 2 + 1
         self.patches = nn.Conv2d(1, width, patch_px, stride=patch_px)
-        self.cls = nn.Parameter(TOKEN_STD * torch.randn(1, 1, width))
-        self.positions = nn.Parameter(TOKEN_STD * torch.randn(1, tokens, width))
+        self.cls = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=TOKEN_STD))
+        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, tokens, width), std=TOKEN_STD))
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, heads, MLP_RATIO * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True

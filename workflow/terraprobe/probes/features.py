@@ -29,7 +29,7 @@ class FeatureSet:
         floor: name of the floor; empty for an encoder.
         modality: tower, modality or `concat`; empty where none is meant.
         encoder_sha256: digest of the encoder's weights; empty for a floor.
-        chips: which chips have features, ascending row numbers of the chip table, (n,).
+        chips: row in the chip table of each chip that has features, (n,).
         matrix: float32, (n, n_features).
     """
 
@@ -134,7 +134,6 @@ def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:
     vectors = table["embedding"].combine_chunks()
     sets = []
     for (group, modality), members in groups.items():
-        taken = members[np.argsort(rows[members], kind="stable")]
         sets.append(
             FeatureSet(
                 encoder=metadata.get("encoder", ""),
@@ -142,8 +141,8 @@ def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:
                 floor=group if kind == "floor" else "",
                 modality=modality,
                 encoder_sha256=metadata.get("encoder_sha256", ""),
-                chips=rows[taken],
-                matrix=_matrix(vectors.take(pa.array(taken)), f"{path}: {group} {modality}"),
+                chips=rows[members],
+                matrix=_matrix(vectors.take(pa.array(members)), f"{path}: {group} {modality}"),
             )
         )
     return sets

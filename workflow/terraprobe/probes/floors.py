@@ -21,7 +21,7 @@ from terraprobe.stage import In, Ins, Out, Recipe, progress
 CLIMATE = (*(f"bio{k:02d}" for k in range(1, 20)), "elevation")
 """The 20 columns of `context.parquet` that a climate floor learns from."""
 
-_BATCH = 256  # images at a time: 4 MB of pixels at 64 px stay in the cache
+_BATCH_PIXELS = 1 << 20  # pixels at a time: 4 MB of them, and 8 MB of co-occurring pairs
 
 
 class FloorsRecipe(Recipe):
@@ -138,8 +138,9 @@ def image_features(store: ChipStore, limits: NDArray[np.float64]) -> NDArray[np.
     usable = (store.valid >= MIN_VALID) & ~np.isnan(limits[:, 0])
     chips, channels = np.nonzero(usable)
     features = np.full((*usable.shape, len(STATISTICS)), np.nan, np.float32)
-    for start in range(0, len(chips), _BATCH):
-        chip, channel = chips[start : start + _BATCH], channels[start : start + _BATCH]
+    step = max(1, _BATCH_PIXELS // store.chip_px**2)
+    for start in range(0, len(chips), step):
+        chip, channel = chips[start : start + step], channels[start : start + step]
         features[chip, channel] = channel_statistics(store.physical(chip, channel), limits[channel])
     if not store.layer.variable:
         return features.reshape(len(features), -1)

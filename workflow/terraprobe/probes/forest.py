@@ -40,7 +40,8 @@ class ForestRecipe(Recipe):
         draw: `uniform` at random [P], or `stratified` by class.
         trees: numbers of trees to choose from; validation chose 50 in the paper [P].
         depths: tree depths to choose from; validation chose 7 in the paper [P].
-        selection_shots: size at which they are chosen, 0 for all train chips [D].
+        selection_shots: size at which they are chosen, 0 for all train chips; all where there are fewer [D]: a choice
+            that needs the labels of every chip would not be few-shot.
         selection_repeats: episodes over which the validation metric is averaged [D].
         resamples: bootstrap resamples behind each interval [D].
         seed: of draws, forests and resamples.
@@ -55,7 +56,7 @@ class ForestRecipe(Recipe):
     draw: Literal["uniform", "stratified"] = "uniform"
     trees: tuple[int, ...] = Field((50,), min_length=1)
     depths: tuple[int, ...] = Field((7,), min_length=1)
-    selection_shots: int = Field(FULL, ge=0)
+    selection_shots: int = Field(100, ge=0)
     selection_repeats: int = Field(1, ge=1)
     resamples: int = Field(1000, ge=100)
     seed: int = Field(0, ge=0)
@@ -166,6 +167,8 @@ def _choose_one(problem: Problem, task: Task, recipe: ForestRecipe) -> dict[str,
     if not len(val):
         return {**sizes, **simplest, "grid": [], "reason": "no val chip has both these features and a label"}
     values = np.mean([_validate(problem, val, task.metric, recipe, e) for e in range(recipe.selection_repeats)], axis=0)
+    if np.isnan(values).any():
+        return {**sizes, **simplest, "grid": [], "reason": f"the val chips are of one class: no {task.metric}"}
     grid = [
         {"trees": trees, "depth": depth, "value": float(values[d, t])}
         for t, trees in enumerate(recipe.trees)

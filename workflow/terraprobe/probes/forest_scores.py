@@ -79,6 +79,7 @@ class ScoreBook:
         key = self._key(problem, setting.n_shots, setting.episode)
         self._counts.append((key, counts))
         for metric, function in METRICS.items():
+            value = float(function(counts.sum(axis=0)))
             low, high = interval(resample(function, counts, self._weights))
             self._rows.append(
                 {
@@ -87,11 +88,11 @@ class ScoreBook:
                     "trees": setting.trees,
                     "depth": setting.depth,
                     "constant": setting.constant,
-                    "value": float(function(counts.sum(axis=0))),
+                    "value": value,
                     "low": low,
                     "high": high,
                     "majority": float(function(majority)),
-                    "note": "",
+                    "note": f"the test chips are of one class: no {metric}" if np.isnan(value) else "",
                 }
             )
 

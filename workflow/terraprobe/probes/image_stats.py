@@ -42,7 +42,8 @@ def _percentiles(images: NDArray[np.float32]) -> NDArray[np.float64]:
     below = np.floor(place).astype(np.intp)
     low = np.take_along_axis(ranked, below, axis=1).astype(np.float64)
     high = np.take_along_axis(ranked, np.ceil(place).astype(np.intp), axis=1).astype(np.float64)
-    return low + (high - low) * (place - below)
+    percentiles: NDArray[np.float64] = low + (high - low) * (place - below)
+    return percentiles
 
 
 def _gradient(images: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -51,7 +52,8 @@ def _gradient(images: NDArray[np.float32]) -> NDArray[np.float64]:
     length = np.hypot(images[:, :-1, 1:] - corner, images[:, 1:, :-1] - corner).reshape(len(images), -1)
     valid = ~np.isnan(length)
     total = np.where(valid, length, 0).sum(axis=1, dtype=np.float64)
-    return total / np.maximum(valid.sum(axis=1), 1)
+    mean: NDArray[np.float64] = total / np.maximum(valid.sum(axis=1), 1)
+    return mean
 
 
 def grey_levels(images: NDArray[np.float32], limits: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -67,7 +69,8 @@ def grey_levels(images: NDArray[np.float32], limits: NDArray[np.float64]) -> NDA
     low = limits[:, 0, None, None].astype(np.float32)
     span = np.maximum(limits[:, 1] - limits[:, 0], np.finfo(np.float32).tiny)[:, None, None].astype(np.float32)
     missing = np.isnan(images)
-    step = np.clip((np.where(missing, low, images) - low) / span * GREY_LEVELS, 0, GREY_LEVELS - 1).astype(np.uint8)
+    place = (np.where(missing, low, images) - low) / span * GREY_LEVELS
+    step: NDArray[np.uint8] = np.clip(place, 0, GREY_LEVELS - 1).astype(np.uint8)
     step[missing] = GREY_LEVELS
     return step
 
@@ -84,7 +87,9 @@ def texture(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
     Returns:
         (n, 4); zeros but for the correlation where no two neighbours are valid.
     """
-    return np.mean([_properties(_cooccurrence(levels, dy, dx)) for dy, dx in _DIRECTIONS], axis=0)
+    by_direction = [_properties(_cooccurrence(levels, dy, dx)) for dy, dx in _DIRECTIONS]
+    mean: NDArray[np.float64] = np.mean(by_direction, axis=0)
+    return mean
 
 
 def _cooccurrence(levels: NDArray[np.uint8], dy: int, dx: int) -> NDArray[np.float64]:
@@ -95,8 +100,9 @@ def _cooccurrence(levels: NDArray[np.uint8], dy: int, dx: int) -> NDArray[np.flo
     second = levels[:, dy:, max(0, dx) : width - max(0, -dx)]
     pair = (np.arange(n) * side**2)[:, None, None] + first.astype(np.intp) * side + second
     joint = np.bincount(pair.ravel(), minlength=n * side**2).reshape(n, side, side)[:, :-1, :-1].astype(np.float64)
-    joint += joint.transpose(0, 2, 1).copy()
-    return joint / np.maximum(joint.sum(axis=(1, 2), keepdims=True), 1)
+    both = joint + joint.transpose(0, 2, 1)
+    shares: NDArray[np.float64] = both / np.maximum(both.sum(axis=(1, 2), keepdims=True), 1)
+    return shares
 
 
 def _properties(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,8 +20,7 @@ from terraprobe.report.drawing import (
     themed_figure,
 )
 from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote
-from terraprobe.report.results import TRAINED, floors_of
-from terraprobe.report.scatter import label_title
+from terraprobe.report.results import TRAINED, floors_of, label_title
 
 STYLES: dict[str, dict[str, Any]] = {
     TRAINED: {"color": BLUE, "lw": 2.2, "label": "trained", "zorder": 4},
@@ -53,11 +52,13 @@ def draw_curves(
         modalities = sorted(set(trained["modality"]), key=lambda m: (m == "concat", m))
         if not modalities:
             continue
-        figure, axes = themed_figure(0.9 + 1.95 * -(-len(modalities) // 2), -(-len(modalities) // 2), 2, sharey=True)
+        figure, axes = themed_figure(1.1 + 2.0 * -(-len(modalities) // 2), -(-len(modalities) // 2), 2, sharey=True)
         for ax, modality in zip(axes.flat, modalities, strict=False):
             _panel(ax, floors_of(rows, modality), modality)
         for ax in axes.flat[len(modalities) :]:
             ax.set_visible(False)
+        for ax in axes.flat[max(0, len(modalities) - 2) : len(modalities)]:
+            ax.set_xlabel("labelled train chips")
         for ax in axes[:, 0]:
             ax.set_ylabel(str(trained["metric"].iloc[0]).replace("_", " "))
         _key(figure, rows)
@@ -101,9 +102,8 @@ def _key(figure: Any, rows: pd.DataFrame) -> None:
         Line2D([], [], markersize=4.5, color=INK, label="95 % of full", **dot),
         Line2D([], [], markersize=6.5, markerfacecolor=PAPER, label="95 % of gain", **dot),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.2, columnspacing=1.0,
-                  frameon=False, fontsize=9)  # fmt: skip
-    figure.supxlabel("labelled train chips", fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=2.0, columnspacing=0.9,
+                  handletextpad=0.5)  # fmt: skip
 
 
 def _words(encoder: EncoderNote, collection: CollectionNote, task: str, trained: pd.DataFrame) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as MplFigure
 
 WIDTH_IN = 4.2
-"""Width of every figure, in inches: on a phone its 9 pt text is still 9 px tall or more."""
+"""Width of every figure, in inches: on a phone its 9.5 pt text is still 11 px tall or more."""
 
 INK, MUTED, RULE, PAPER = "#1b1f24", "#5b6470", "#d0d6dd", "#fefefe"
 
@@ -40,15 +41,15 @@ _RC: Any = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "axes.titlecolor": INK,
-    "axes.labelsize": 9,
+    "axes.labelsize": 10,
     "figure.constrained_layout.use": True,
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10,
     "grid.color": RULE,
     "grid.linewidth": 0.6,
-    "legend.fontsize": 9,
+    "legend.fontsize": 9.5,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "savefig.transparent": True,
@@ -57,8 +58,10 @@ _RC: Any = {
     "text.color": INK,
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
+    "xtick.labelsize": 9.5,
     "ytick.color": MUTED,
     "ytick.labelcolor": INK,
+    "ytick.labelsize": 9.5,
 }
 
 
@@ -94,18 +97,15 @@ class Gallery:
 
         Args:
             name: file stem, unique in the report.
-            figure: drawn within `themed_figure`.
+            figure: of `themed_figure`.
             alt: what the figure shows, in words, for those who cannot see it.
             caption: printed below it.
         """
-        import matplotlib as mpl
-
-        with mpl.rc_context(_RC):
-            text = io.StringIO()
-            figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-            with atomic_path(self.folder / f"{name}.png") as temporary:
-                figure.savefig(temporary, format="png", dpi=_PNG_DPI, transparent=False, facecolor="white",
-                               metadata={"Software": None})  # fmt: skip
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        with atomic_path(self.folder / f"{name}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=_PNG_DPI, transparent=False, facecolor="white",
+                           metadata={"Software": None})  # fmt: skip
         svg = text.getvalue()
         with atomic_path(self.folder / f"{name}.svg") as temporary:
             temporary.write_text(svg)
@@ -121,7 +121,7 @@ class Gallery:
 
 
 def themed_figure(height_in: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple["MplFigure", Any]:
-    """A figure of the report's width and its axes, as an array (rows, columns).
+    """A figure of the report's width and its axes, as an array (rows, columns); call it within `house_style`.
 
     Args:
         height_in: its height, in inches.
@@ -129,15 +129,21 @@ def themed_figure(height_in: float, rows: int = 1, columns: int = 1, **options: 
         columns: of axes.
         options: passed to `Figure.subplots`.
     """
-    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(WIDTH_IN, height_in))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save figures of the report within this context."""
+    import matplotlib as mpl
+
     with mpl.rc_context(_RC):
-        figure = Figure(figsize=(WIDTH_IN, height_in))
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+        yield
 
 
 def colour_key(figure: "MplFigure", colours: Mapping[str, str]) -> None:
@@ -146,8 +152,7 @@ def colour_key(figure: "MplFigure", colours: Mapping[str, str]) -> None:
 
     handles = [Line2D([], [], marker="s", ls="", ms=7, color=c, label=name) for name, c in colours.items()]
     columns = 4 if max(map(len, colours)) < 12 else 3
-    figure.legend(handles=handles, loc="outside lower left", ncols=columns, handletextpad=0.2, columnspacing=1.0,
-                  frameon=False, fontsize=9)  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, handletextpad=0.2, columnspacing=1.0)
 
 
 def inline_svg(svg: str, name: str, alt: str) -> str:

@@ -73,7 +73,7 @@ def _scene_maps(collection: Collection, gallery: Gallery) -> list[Picture]:
         alt = f"True-colour quick-look of {title}, put together from its chips, with longitude and latitude."
         caption = "Quick-look of the chips as stored (bands 4, 3, 2), each 16 × 16 pixels here."
         pictures.append(gallery.add(f"map-{collection.name}-quicklook", figure, alt, caption))
-    figure, axes = themed_figure(height_in + 0.25)
+    figure, axes = themed_figure(height_in + 0.33)
     present = _split_mosaic(axes[0, 0], collection, column, row, extent)
     _finish_scene(axes[0, 0], collection, extent, f"{title} ({kind}): split")
     colour_key(figure, present)
@@ -136,10 +136,11 @@ def _finish_scene(ax: Any, collection: Collection, extent: tuple[float, ...], ti
     to_lonlat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     to_map = Transformer.from_crs("EPSG:4326", crs, always_xy=True)
     lons, lats = to_lonlat.transform(np.array(extent[:2]), np.full(2, extent[2]))
-    lon_ticks = _round_ticks(float(lons[0]), float(lons[1]))
+    lon_ticks = _round_ticks(float(lons[0]), float(lons[1]), 4)
     x, _ = to_map.transform(lon_ticks, np.interp(lon_ticks, lons, lats))
     lons, lats = to_lonlat.transform(np.full(2, extent[0]), np.array(extent[2:]))
-    lat_ticks = _round_ticks(float(lats[0]), float(lats[1]))
+    height = (extent[3] - extent[2]) / (extent[1] - extent[0])
+    lat_ticks = _round_ticks(float(lats[0]), float(lats[1]), max(2, round(4 * height)))
     _, y = to_map.transform(np.interp(lat_ticks, lats, lons), lat_ticks)
     ax.set_xticks(x, [degrees(v, "E", "W") for v in lon_ticks])
     ax.set_yticks(y, [degrees(v, "N", "S") for v in lat_ticks], rotation=90, va="center")
@@ -147,10 +148,10 @@ def _finish_scene(ax: Any, collection: Collection, extent: tuple[float, ...], ti
     _scale_bar(ax, 1.0)
 
 
-def _round_ticks(low: float, high: float) -> NDArray[np.float64]:
+def _round_ticks(low: float, high: float, count: int) -> NDArray[np.float64]:
     from matplotlib.ticker import MaxNLocator
 
-    ticks = np.asarray(MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high))
+    ticks = np.asarray(MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(low, high))
     return ticks[(ticks >= low) & (ticks <= high)]
 
 
@@ -161,17 +162,20 @@ def degrees(value: float, positive: str, negative: str) -> str:
 
 def _scale_bar(ax: Any, metres_per_unit: float) -> None:
     """A bar of a round length, about a quarter of the map wide, on its own ground so that it shows on any picture."""
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+
     low, high = ax.get_xlim()
     wanted = (high - low) * metres_per_unit / 4
     power = 10 ** np.floor(np.log10(wanted))
     length = float(max(k * power for k in (1, 2, 5) if k * power <= wanted))
     width = length / metres_per_unit / (high - low)
     label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    box = {"transform": ax.transAxes, "clip_on": False}
-    ax.fill([0.02, width + 0.06, width + 0.06, 0.02], [0.02, 0.02, 0.13, 0.13], color=PAPER, alpha=0.85, lw=0,
-            zorder=5, **box)  # fmt: skip
-    ax.plot([0.04, 0.04 + width], [0.045, 0.045], color=INK, lw=2.5, solid_capstyle="butt", zorder=6, **box)
-    ax.text(0.04 + width / 2, 0.06, label, ha="center", va="bottom", zorder=6, transform=ax.transAxes)
+    inches_up = ax.figure.dpi_scale_trans + ScaledTranslation(0, 0, ax.transAxes)
+    place = {"transform": blended_transform_factory(ax.transAxes, inches_up), "clip_on": False}
+    ax.fill([0.02, width + 0.06, width + 0.06, 0.02], [0.06, 0.06, 0.36, 0.36], color=PAPER, alpha=0.85, lw=0,
+            zorder=5, **place)  # fmt: skip
+    ax.plot([0.04, 0.04 + width], [0.12, 0.12], color=INK, lw=2.5, solid_capstyle="butt", zorder=6, **place)
+    ax.text(0.04 + width / 2, 0.16, label, ha="center", va="bottom", zorder=6, **place)
 
 
 def _places_map(collection: Collection, column: str, colours: dict[str, str], gallery: Gallery) -> Picture:

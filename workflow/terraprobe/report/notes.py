@@ -13,6 +13,7 @@ class CollectionNote(Recipe):
         source: what the data are and where they come from.
         licence: of pixels and labels.
         attribution: text that the licences ask to show.
+        split: how its chips are divided, in a sentence or two.
     """
 
     name: str
@@ -21,6 +22,7 @@ class CollectionNote(Recipe):
     source: str
     licence: str
     attribution: str = ""
+    split: str = ""
 
     @property
     def kind(self) -> str:

@@ -94,6 +94,7 @@ def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.
     """t-SNE of (N, D) embeddings: (N, 2)."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     components = min(_PCA_COMPONENTS, vectors.shape[1], len(vectors) - 1)
     reduced = PCA(components, svd_solver="full").fit_transform(vectors.astype(np.float64))
@@ -104,7 +105,9 @@ def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.
         random_state=recipe.seed,
         n_jobs=1,
     )
-    points: NDArray[np.float32] = model.fit_transform(reduced.astype(np.float32))
+    # Gradients are summed over threads: another number of them gives another picture.
+    with threadpool_limits(1):
+        points: NDArray[np.float32] = model.fit_transform(reduced.astype(np.float32))
     return points
 
 

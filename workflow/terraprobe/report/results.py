@@ -88,6 +88,11 @@ def verdict(row: "pd.Series[float]") -> str:
     return "better" if row["difference"] > 0 else "worse"
 
 
+def label_title(task: str) -> str:
+    """Name of a label for people: `OSM forest`."""
+    return task.replace("osm_", "OSM ").replace("_", " ")
+
+
 @dataclass(frozen=True)
 class Headline:
     """What is said first about one encoder in one evaluation.
@@ -115,7 +120,11 @@ def headline(points: pd.DataFrame, differences: pd.DataFrame, evaluation: Evalua
     left_out = sorted(set(own["task"]) - set(judged["task"]))
     trained = judged[judged["arm"] == TRAINED]
     if not len(trained):
-        why = f"every task is unbalanced ({', '.join(left_out)})" if left_out else "no task could be scored"
+        why = (
+            f"every task is unbalanced ({', '.join(map(label_title, left_out))})"
+            if left_out
+            else "no task could be scored"
+        )
         return Headline([f"No headline: {why}. The curves and the table below show what there is."], pd.DataFrame())
     modality, size = widest(judged), headline_size(judged)
     rows = trained[(trained["modality"] == modality) & (trained["n_shots"] == size)].set_index("task")
@@ -131,7 +140,7 @@ def headline(points: pd.DataFrame, differences: pd.DataFrame, evaluation: Evalua
     sentences += [_against(compared[compared["rival"] == rival], rival) for rival in ("image_stats", "random")]
     sentences.append(_dots(judged[(judged["modality"] == modality) & (judged["arm"] == TRAINED)]))
     if left_out:
-        sentences.append(f"Left out of this headline because unbalanced: {', '.join(left_out)}.")
+        sentences.append(f"Left out of this headline because unbalanced: {_listed(left_out)}.")
     return Headline([s for s in sentences if s], compared.reset_index(drop=True))
 
 
@@ -140,9 +149,14 @@ def size_words(n_shots: int) -> str:
     return "all labels" if n_shots == FULL else f"{n_shots:,} labels"
 
 
+def _listed(tasks: list[str]) -> str:
+    return ", ".join(map(label_title, tasks))
+
+
 def _opening(rows: pd.DataFrame, modality: str, size: int) -> str:
     scores = "; ".join(
-        f"{task} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for task, row in rows.iterrows()
+        f"{label_title(str(task))} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        for task, row in rows.iterrows()
     )
     blocks = int(rows["n_blocks"].min())
     few = "" if blocks >= MIN_BLOCKS else f", fewer than the {MIN_BLOCKS} that would carry a claim"
@@ -158,7 +172,7 @@ def _against(rows: pd.DataFrame, rival: str) -> str:
     if not len(rows):
         return ""
     groups = {word: list(rows.loc[rows["verdict"] == word, "task"]) for word in _VERDICTS}
-    parts = [f"{_VERDICTS[word]} on {', '.join(tasks)}" for word, tasks in groups.items() if tasks]
+    parts = [f"{_VERDICTS[word]} on {_listed(tasks)}" for word, tasks in groups.items() if tasks]
     return f"Against {RIVAL_TITLES[rival]} on the same labels: {'; '.join(parts)}."
 
 
@@ -176,6 +190,8 @@ def _dots(curve: pd.DataFrame) -> str:
     for column, words in (("dot", "score"), ("gain_dot", "gain over the majority class")):
         at = curve[curve[column]].sort_values("task")
         if len(at):
-            sizes = ", ".join(f"{row['task']} {size_words(int(row['n_shots']))}" for _, row in at.iterrows())
+            sizes = ", ".join(
+                f"{label_title(row['task'])} {size_words(int(row['n_shots']))}" for _, row in at.iterrows()
+            )
             parts.append(f"95 % of the full-data {words} is first reached with: {sizes}")
     return ". ".join(parts) + "." if parts else ""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from terraprobe.report.drawing import BLUE, RED, RULE, Gallery, Picture, themed_figure
 from terraprobe.report.inputs import Collection, TrainedEncoder
+from terraprobe.report.results import label_title
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -76,11 +77,6 @@ class Shown:
         return np.where(self.values <= 0, low, self.values), LogNorm(low, max(high, low * 1.01), clip=True)
 
 
-def label_title(task: str) -> str:
-    """Name of a label for people."""
-    return task.removeprefix("osm_").replace("_", " ")
-
-
 def _brightness(collection: Collection) -> NDArray[np.float64]:
     """Mean of the first channel of the first modality, by chip; NaN where it is missing."""
     store = next(iter(collection.modalities.values()))
@@ -96,8 +92,9 @@ def _brightness(collection: Collection) -> NDArray[np.float64]:
 
 def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import LogLocator
 
-    modalities = list(dict.fromkeys(points["modality"]))
+    modalities = sorted(set(points["modality"]), key=lambda m: (m == "concat", m))
     columns = 2 if len(modalities) > 1 else 1
     lines = -(-len(modalities) // columns)
     figure, axes = themed_figure(0.65 + (4.1 if columns == 1 else 2.05) * lines, lines, columns)
@@ -116,6 +113,10 @@ def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, location="bottom", shrink=0.9, aspect=40, pad=0.02)
     bar.set_label(shown.label + (" (logarithmic)" if shown.skewed else ""))
     bar.outline.set_visible(False)
+    if shown.skewed:
+        bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        bar.ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        bar.ax.minorticks_off()
     counts = points["modality"].value_counts()
     size = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
     alt = f"t-SNE of the embeddings of {shown.where}, panels {', '.join(modalities)}, coloured by {shown.label}."

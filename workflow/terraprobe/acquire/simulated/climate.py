@@ -90,7 +90,7 @@ def smooth_field(world: SimulatedWorld, purpose: str, lon: Field, lat: Field, le
     # One wave after another: a matrix product would depend on the linear algebra library's threads.
     for (kx, ky, kz), phase in zip(waves, phases, strict=True):
         total += np.cos(kx * x + ky * y + kz * z + phase)
-    return total * np.sqrt(2 / _WAVES)
+    return np.asarray(total * np.sqrt(2 / _WAVES))
 
 
 def climate_at(world: SimulatedWorld, lon: Field, lat: Field) -> Climate:
@@ -100,7 +100,7 @@ def climate_at(world: SimulatedWorld, lon: Field, lat: Field) -> Climate:
     inland = (lon - west) / (east - west)
     fields = [smooth_field(world, f"climate {name}", lon, lat, _CLIMATE_KM) for name in "abc"]
     mountains = smooth_field(world, "mountains", lon, lat, _MOUNTAIN_KM)
-    elevation = 40 + 110 * np.exp(0.6 * fields[2]) + 1500 * np.clip(mountains - 0.75, 0, None) ** 1.1
+    elevation = 40 + 110 * np.exp(0.6 * fields[2]) + np.minimum(1500 * np.clip(mountains - 0.75, 0, None) ** 1.1, 2400)
     continentality = np.clip(0.1 + 0.8 * inland + 0.18 * fields[0], 0, 1)
     mean = 15.5 - 10.0 * northness + 1.0 * fields[1] - 0.0055 * elevation
     swing = 5.5 + 7.5 * continentality
@@ -182,7 +182,7 @@ def priors_at(world: SimulatedWorld, lon: float, lat: float) -> Priors:
     f = [float(smooth_field(world, f"prior {i}", x, y, world.autocorrelation_km)) for i in range(6)]
     s, c = 2 * world.prior_shift, world.covariate_shift
     return Priors(
-        forest=_share(-0.8 + 0.6 * f[0] + s * (0.35 * wetness - 0.25 * warmth + 0.3 * height)),
+        forest=_share(-0.7 + 0.5 * f[0] + s * (0.35 * wetness - 0.25 * warmth + 0.3 * height)),
         farmed=_share(1.5 + 0.6 * f[1] + s * (0.35 * warmth - 0.8 * height)),
         crop=_share(0.5 + 0.7 * f[2] + s * (0.9 * inland - 0.5 * wetness + 0.2 * warmth)),
         urban=float(np.exp(0.4 * f[3] + s * (-0.35 * height - 0.3 * inland))),
@@ -197,7 +197,7 @@ def priors_at(world: SimulatedWorld, lon: float, lat: float) -> Priors:
 
 
 def _pick(quarters: Field, month: NDArray[np.intp]) -> Field:
-    return np.take_along_axis(quarters, month[None], 0)[0]
+    return np.asarray(np.take_along_axis(quarters, month[None], 0)[0])
 
 
 def _share(logit: float) -> float:

@@ -1,5 +1,6 @@
 """From a place's 10 m grid to the providers' own grids: MODIS sinusoidal, Mollweide, degrees."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ GHS_CELL_M = 100.0
 WORLDCOVER_STEP = 1 / 12000
 GUNW_STEP = 1 / 1200
 _NODE_PX = 8  # projections are exact on every eighth pixel and linear between: errors stay below a millimetre
+
+Projection = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[list[float], list[float]]]
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def _projected(land: Located, crs: str) -> tuple[NDArray[np.float64], NDArray[np
     )
 
 
-def _between_nodes(shape: tuple[int, int], project) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # type: ignore[no-untyped-def]
+def _between_nodes(shape: tuple[int, int], project: Projection) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Project pixel centres: exactly at nodes, linearly between them.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from terraprobe.acquire.simulated.land import Cover, Land, inner
+from terraprobe.acquire.simulated.land import FARMED, Cover, Land, inner
 from terraprobe.acquire.simulated.shapes import TABLE, Image, fractal, soften
 from terraprobe.acquire.simulated.world import SimulatedWorld, generator
 
@@ -127,7 +127,7 @@ def _scene(
     for kind, value in _greenness(month).items():
         season[kind] = value
     # Parcels spread as much as the blotches of grass and young trees do: one pixel's colour tells them apart badly.
-    fields = (cover == Cover.WINTER_CROP) | (cover == Cover.SUMMER_CROP) | (cover == Cover.GRASS)
+    fields = np.isin(cover, FARMED)
     spread = np.where(fields, 0.17 * tables[0][key], 0.10 * blotch + 0.06 * mottle)
     grassy = (cover == Cover.GRASS) | (cover == Cover.SHRUB) | (cover == Cover.YOUNG)
     green = season[cover] + vigour + spread + grassy * (0.05 * blotch + 0.07 * mottle)
@@ -137,9 +137,11 @@ def _scene(
     texture[[Cover.CONIFER, Cover.DECIDUOUS, Cover.YOUNG, Cover.SHRUB]] = 0.15, 0.11, 0.12, 0.10
     texture[[Cover.GRASS, Cover.BARE, Cover.WATER, Cover.WETLAND]] = 0.03, 0.20, 0.015, 0.08
     texture[[Cover.WINTER_CROP, Cover.SUMMER_CROP]] = 0.02
-    tone = 1 + texture[cover] * mottle + 0.05 * inner(land.rows) * (0.5 + 0.5 * (tables[1][key] > 0))
+    tone = 1 + texture[cover] * mottle + 0.08 * inner(land.rows) * (0.5 + 0.5 * (tables[1][key] > 0))
     damp = float(rng.uniform(0.05, 0.3))
-    soil = np.where((cover <= Cover.YOUNG) | (cover == Cover.BARE), 1.0, bright * np.exp(0.13 * tables[2][key] * fields))
+    soil = np.where(
+        (cover <= Cover.YOUNG) | (cover == Cover.BARE), 1.0, bright * np.exp(0.13 * tables[2][key] * fields)
+    )
     tone = tone * np.where(cover == Cover.WATER, 1.0, soil * (1 - damp * inner(land.wet)))
     sun = rng.uniform(2.5, 3.4)  # azimuth from north, radians: before to after noon
     rise = inner(land.rise)

@@ -3,18 +3,18 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from terraprobe.acquire.simulated.land import Cover, Land, inner
+from terraprobe.acquire.simulated.land import FARMED, Cover, Land, inner
 from terraprobe.acquire.simulated.shapes import TABLE, Image, soften
 from terraprobe.acquire.simulated.world import Pair, SimulatedWorld, generator
 
 # Backscatter (VV, VH) in dB at 38 degrees and coherence (at zero days, days to fall to 1/e) by cover [D]; the dB
 # values lie within the class means ± SD of four genuine scenes (TerraMesh) and of BigEarthNet-S1.
 _BACKSCATTER_DB = {
-    Cover.CONIFER: (-9.0, -14.9),
-    Cover.DECIDUOUS: (-9.6, -15.4),
-    Cover.YOUNG: (-10.8, -17.2),
-    Cover.SHRUB: (-11.2, -17.6),
-    Cover.GRASS: (-11.9, -18.7),
+    Cover.CONIFER: (-9.4, -15.3),
+    Cover.DECIDUOUS: (-10.0, -15.9),
+    Cover.YOUNG: (-10.9, -17.3),
+    Cover.SHRUB: (-11.0, -17.2),
+    Cover.GRASS: (-11.7, -18.3),
     Cover.WINTER_CROP: (-11.7, -18.9),
     Cover.SUMMER_CROP: (-11.4, -19.4),
     Cover.BARE: (-10.6, -18.4),
@@ -23,12 +23,12 @@ _BACKSCATTER_DB = {
 }
 _COHERENCE = {
     Cover.CONIFER: (0.30, 10.0),
-    Cover.DECIDUOUS: (0.38, 16.0),
-    Cover.YOUNG: (0.45, 22.0),
-    Cover.SHRUB: (0.60, 40.0),
-    Cover.GRASS: (0.66, 30.0),
-    Cover.WINTER_CROP: (0.64, 26.0),
-    Cover.SUMMER_CROP: (0.74, 40.0),
+    Cover.DECIDUOUS: (0.36, 16.0),
+    Cover.YOUNG: (0.45, 25.0),
+    Cover.SHRUB: (0.60, 55.0),
+    Cover.GRASS: (0.68, 50.0),
+    Cover.WINTER_CROP: (0.66, 45.0),
+    Cover.SUMMER_CROP: (0.76, 60.0),
     Cover.BARE: (0.85, 150.0),
     Cover.WATER: (0.02, 5.0),
     Cover.WETLAND: (0.45, 25.0),
@@ -65,15 +65,15 @@ def backscatter(world: SimulatedWorld, index: int, land: Land) -> tuple[NDArray[
 def coherence(world: SimulatedWorld, index: int, land: Land, pair: Pair) -> Image:
     """Coherence of one pair at 10 m, margin included, before it is averaged to the product's grid, (n, n)."""
     rng = generator(world, index, f"coherence {pair.later} {pair.earlier}")
-    weather = float(np.exp(-abs(rng.normal(0, 0.35))))
+    weather = float(np.exp(-abs(rng.normal(0, 0.25))))
     base = np.array([_COHERENCE[kind][0] for kind in Cover], np.float32)
     days = np.array([_COHERENCE[kind][1] for kind in Cover], np.float32)
     plants = np.array([kind not in (Cover.BARE, Cover.WATER) for kind in Cover])
     stable = base * np.exp(-pair.days / days) * np.where(plants, weather, 1)
     image = stable[land.cover]
     table = rng.random((2, TABLE), dtype=np.float32)
-    fields = np.isin(land.cover, (Cover.GRASS, Cover.WINTER_CROP, Cover.SUMMER_CROP))
-    image = image * np.where(fields, 0.55 + 0.9 * table[0][land.parcels.key], 1)
+    fields = np.isin(land.cover, FARMED)
+    image = image * np.where(fields, 0.7 + 0.6 * table[0][land.parcels.key], 1)
     crops = fields & (land.cover != Cover.GRASS)
     worked = crops & (table[1][land.parcels.key] < 1 - np.exp(-pair.days / 90))  # tilled between the two dates
     image = np.where(worked, 0.05, image)
@@ -103,26 +103,28 @@ def _backscatter(
     incidence, look, roughness = place
     cover, key = inner(land.cover), inner(land.parcels.key)
     moisture, wind = float(rng.normal(0, 1.2)), float(rng.uniform(-2.5, 7.5))
+    canopy = float(rng.normal(0, 0.8))  # wet or frozen crowns
     tilled = rng.normal(0, 1.1, TABLE).astype(np.float32)
     soft = np.isin(cover, _SOFT)
-    fields = np.isin(cover, (Cover.GRASS, Cover.WINTER_CROP, Cover.SUMMER_CROP))
+    fields = np.isin(cover, FARMED)
     crops = fields & (cover != Cover.GRASS)
     # Grass varies within a field as much as crops vary between fields.
     local = fields * roughness[key] + crops * tilled[key] + 0.35 * inner(land.rows)
     local = local + np.where(cover == Cover.GRASS, 0.7 * inner(land.blotch) + 0.5 * inner(land.mottle), 0)
     local = local + np.where(cover == Cover.BARE, 2.2 * inner(land.mottle) + 0.8 * inner(land.blotch), 0)
-    local = local + np.where(cover <= Cover.YOUNG, 0.6 * inner(land.mottle), 0) + soft * moisture
+    local = local + np.where(cover <= Cover.YOUNG, 0.6 * inner(land.mottle) + canopy, 0) + soft * moisture
     rise = inner(land.rise)
     tilt = np.clip(6 * (rise[0] * np.sin(look) - rise[1] * np.cos(look)), -3, 3)
     local = local + tilt - 0.12 * (incidence - 38) + np.where(cover == Cover.WATER, -tilt, 0)
     corner, strength = _double_bounce(land, look)
     images = []
+    volume = float(rng.normal(0, 0.9))  # how much low plants depolarise, this month
     for pol, (share, bounce) in enumerate(((1.0, 5.5), (0.85, -2.5))):
         mean = np.array([_BACKSCATTER_DB[kind][pol] for kind in Cover], np.float32)
         mean[Cover.WATER] += wind * (1.0, 0.35)[pol]
-        power = _power(mean[cover] + share * local)
+        power = _power(mean[cover] + share * local + pol * volume * soft)
         sealed = inner(land.town.sealed)
-        power = power * (1 - sealed) + sealed * _power(np.float32((-15.5, -23.0)[pol]))
+        power = power * (1 - sealed) + sealed * _power((-15.5, -23.0)[pol])
         power = power + corner * _power(bounce + strength)
         speckle = rng.standard_gamma(looks, power.shape, dtype=np.float32) / np.float32(looks)
         decibel = 10 * np.log10(soften(power * speckle))

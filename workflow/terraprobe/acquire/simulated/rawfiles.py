@@ -23,6 +23,7 @@ from terraprobe.acquire.simulated.grids import (
     nearest_in_degrees,
 )
 from terraprobe.acquire.simulated.land import Cover, Land
+from terraprobe.acquire.simulated.radar import coherence_noise
 from terraprobe.acquire.simulated.shapes import Image, fractal
 from terraprobe.acquire.simulated.world import Pair, SimulatedWorld, generator
 from terraprobe.artifacts import atomic_path
@@ -36,7 +37,7 @@ _WHOLE = 0.6  # share of a label cell that must lie on simulated land, else it i
 
 
 def write_geotiff(
-    path: Path, image: NDArray[np.generic], crs: str, grid: Affine, names: list[str], nodata: float
+    path: Path, image: NDArray[np.generic], crs: str, grid: Affine, *, names: list[str], nodata: float
 ) -> None:
     """Write a tiled, compressed GeoTIFF with band descriptions.
 
@@ -66,7 +67,7 @@ def write_worldcover(path: Path, land: Land, located: Located) -> None:
     hard = land.town.building + land.town.sealed
     codes = np.where((hard > 0.45) | (land.town.building > 0.2), _BUILT, codes).astype(np.uint8)
     image, grid = nearest_in_degrees(codes, located, WORLDCOVER_STEP)
-    write_geotiff(path, image[None], "EPSG:4326", grid, ["Map"], 0)
+    write_geotiff(path, image[None], "EPSG:4326", grid, names=["Map"], nodata=0)
 
 
 def write_mod44b(path: Path, land: Land, located: Located) -> None:
@@ -75,7 +76,7 @@ def write_mod44b(path: Path, land: Land, located: Located) -> None:
     percent = np.nan_to_num(np.round(100 * average(land.tree_share, grid))).astype(np.uint8)
     wet = np.nan_to_num(average(land.cover == Cover.WATER, grid))
     image = np.where(grid.share < _WHOLE, 253, np.where(wet > 0.5, 200, percent)).astype(np.uint8)
-    write_geotiff(path, image[None], MODIS_CRS, grid.transform, ["Percent_Tree_Cover"], 253)
+    write_geotiff(path, image[None], MODIS_CRS, grid.transform, names=["Percent_Tree_Cover"], nodata=253)
 
 
 def write_ghs_built(path: Path, land: Land, located: Located) -> None:
@@ -83,10 +84,10 @@ def write_ghs_built(path: Path, land: Land, located: Located) -> None:
     grid = cells(located, GHS_CRS, GHS_CELL_M, (0.0, 0.0))
     built = np.nan_to_num(np.round(GHS_CELL_M**2 * average(land.town.building, grid)))
     image = np.where(grid.share < _WHOLE, 65535, built).astype(np.uint16)
-    write_geotiff(path, image[None], GHS_CRS, grid.transform, ["built_surface"], 65535)
+    write_geotiff(path, image[None], GHS_CRS, grid.transform, names=["built_surface"], nodata=65535)
 
 
-def write_gunw(path: Path, world: SimulatedWorld, index: int, pair: Pair, mean_10m: Image, located: Located) -> None:
+def write_gunw(path: Path, world: SimulatedWorld, index: int, pair: Pair, *, mean_10m: Image, located: Located) -> None:
     """One interferometric product in the layout of ARIA GUNW version 3.
 
     Layout: DockerizedTopsApp `nc_packaging_template.json` (commit ebe052c2), the groups that data users read.
@@ -99,8 +100,6 @@ def write_gunw(path: Path, world: SimulatedWorld, index: int, pair: Pair, mean_1
         mean_10m: expected coherence at 10 m with margin, (n, n).
         located: where that is.
     """
-    from terraprobe.acquire.simulated.radar import coherence_noise
-
     grid = cells(located, "EPSG:4326", GUNW_STEP, (0.0, 90.0))
     mean = average(mean_10m, grid)
     estimate = coherence_noise(world, index, pair, np.nan_to_num(mean))
@@ -121,7 +120,9 @@ def write_gunw(path: Path, world: SimulatedWorld, index: int, pair: Pair, mean_1
         data = product.createGroup("science/grids/data")
         _geographic_axes(data, grid.transform, grid.shape)
         for name, (image, fill, unit) in layers.items():
-            variable = data.createVariable(name, "f4", ("latitude", "longitude"), zlib=True, complevel=2, fill_value=fill)
+            variable = data.createVariable(
+                name, "f4", ("latitude", "longitude"), zlib=True, complevel=2, fill_value=fill
+            )
             variable.grid_mapping, variable.units = "crs", unit
             variable[:] = image.astype(np.float32)
 

@@ -51,7 +51,13 @@ def mixed(*keys: NDArray[np.integer]) -> Labels:
 
 
 def winding_line(
-    rng: np.random.Generator, n: int, wavelength_px: float, bend: float, through: NDArray[np.float64], heading: float
+    rng: np.random.Generator,
+    n: int,
+    wavelength_px: float,
+    bend: float,
+    *,
+    through: NDArray[np.float64],
+    heading: float,
 ) -> NDArray[np.float64]:
     """A sine-generated curve, the shape of meanders (Langbein & Leopold 1966), across a square.
 

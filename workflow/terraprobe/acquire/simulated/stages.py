@@ -4,11 +4,12 @@ from collections.abc import Callable
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from rasterio.features import shapes
 from shapely.geometry import shape
 
@@ -67,9 +68,8 @@ def simulate_world(*, recipe: SimulatedWorld, climate: Out, regions: Out) -> Non
     lat = (top - np.arange(rows) - 0.5) * CLIMATE_STEP
     values = climate_at(recipe, *np.meshgrid(lon, lat))
     grid = Affine(CLIMATE_STEP, 0, first * CLIMATE_STEP, 0, -CLIMATE_STEP, top * CLIMATE_STEP)
-    write_geotiff(
-        climate, bioclim(values).astype(np.float32), "EPSG:4326", grid, list(CLIMATE_NAMES), CLIMATE_NODATA
-    )
+    bands = bioclim(values).astype(np.float32)
+    write_geotiff(climate, bands, "EPSG:4326", grid, names=list(CLIMATE_NAMES), nodata=CLIMATE_NODATA)
     _write_regions(regions, region_codes(values), grid)
     progress(f"simulated world {recipe.seed}: climate of {rows} x {columns} cells, {len(REGIONS)} regions")
 
@@ -86,11 +86,11 @@ def simulate_places(*, recipe: PlacesRecipe, tiles: Outs) -> None:
         TerraprobeError: `tiles` are not these files.
     """
     expected = raw_files(recipe.world, recipe.places)
-    named = {name: path for name, path in zip(_in_order(recipe, expected), tiles, strict=False)}
+    named = dict(zip(_in_order(recipe, expected), tiles, strict=False))
     wrong = [name for name, path in named.items() if path.parts[-2:] != tuple(name.split("/"))]
     if wrong or len(tiles) != len(_in_order(recipe, expected)):
         raise TerraprobeError(
-            f"simulate-places: {len(tiles)} output files were named, {len(_in_order(recipe, expected))} are due"
+            f"{len(tiles)} output files were named, {len(_in_order(recipe, expected))} are due"
             + (f"; where {wrong[0]} is due stands {named[wrong[0]]}" if wrong else "")
             + ". Take the names and their order from terraprobe.acquire.simulated.raw_files."
         )
@@ -125,15 +125,15 @@ class _Place:
     def coherence(self) -> Land:
         return make_land(self.world, self.index, "coherence") if self.world.null_world else self.optical
 
-    def write_bands(self, path: Path, image: np.ndarray, names: list[str], nodata: float) -> None:  # type: ignore[type-arg]
+    def write_bands(self, path: Path, image: NDArray[Any], names: list[str], nodata: float) -> None:
         crs, grid, _, _ = place_grid(self.world, self.index)
-        write_geotiff(path, image, crs, Affine(*grid), names, nodata)
+        write_geotiff(path, image, crs, Affine(*grid), names=names, nodata=nodata)
 
 
 def _write_product(place: _Place, path: Path) -> None:
     pair = next(pair for pair in pairs(place.world, place.index) if pair.name == path.name)
     mean = coherence(place.world, place.index, place.coherence, pair)
-    write_gunw(path, place.world, place.index, pair, mean, place.located)
+    write_gunw(path, place.world, place.index, pair, mean_10m=mean, located=place.located)
 
 
 _WRITERS: dict[str, Callable[[_Place, Path], None]] = {
@@ -152,7 +152,7 @@ def _in_order(recipe: PlacesRecipe, expected: dict[str, list[str]]) -> list[str]
     return [name for layer in recipe.layers for name in expected[layer]]
 
 
-def _write_regions(path: Path, codes: np.ndarray, grid: Affine) -> None:  # type: ignore[type-arg]
+def _write_regions(path: Path, codes: NDArray[Any], grid: Affine) -> None:
     """Polygons around equal codes, one row a region, in the EEA's projection and fields."""
     rows = []
     for number, region in enumerate(REGIONS):

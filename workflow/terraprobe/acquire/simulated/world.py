@@ -24,6 +24,8 @@ LAYERS = (
 
 KM_PER_DEGREE = 111.195  # mean Earth radius 6371.0 km
 PIXEL_M = 10.0
+MAX_PLACES = 20_000
+"""More would need more times of a day in the names of their interferometric products."""
 _GAP_KM = 3.0  # around each place: its label rasters and GUNW products reach over its edges
 _WEEKS_APART_DAYS = (12, 24, 36, 48)  # Sentinel-1 repeat of one satellite; at most 48 days [P] methods.md, clip3
 
@@ -44,12 +46,13 @@ class SimulatedWorld(Recipe):
         autocorrelation_km: distance at which the correlation of the smooth fields behind the priors falls to
             exp(-1/2); neighbours within it are alike, which a leakage audit should find.
         cloud_share: share of the months of Sentinel-2 that clouds touch; cloud is nodata, its edges stay hazy.
-        missing_share: share of places that lack one sensor altogether (coherence most often).
+        missing_share: share of places that lack one sensor altogether (coherence most often); at half as many
+            others the coherence ends within the place, at the edge of a radar frame.
         null_world: optical, radar and coherence of a place show unrelated land covers; labels fit the optical.
     """
 
     seed: int = Field(0, ge=0, lt=2**63)
-    n_places: int = Field(180, ge=1, le=20_000)
+    n_places: int = Field(180, ge=1, le=MAX_PLACES)
     place_px: int = Field(256, ge=64, le=1024, multiple_of=8)
     bbox: tuple[float, float, float, float] = (0.0, 42.0, 24.0, 56.0)
     months: tuple[str, ...] = ("2020-01", "2020-02", "2020-03")
@@ -203,10 +206,8 @@ def pairs(world: SimulatedWorld, index: int) -> list[Pair]:
     lon, lat = place_lonlat(world, index)
     track = int(rng.integers(1, 176))
     ascending = bool(rng.random() < 0.5)
-    second = (61_200 if ascending else 18_000) + int(rng.integers(0, 7200))  # evening and morning passes, UTC
-    frame = (
-        f"{math.floor(abs(lon)):05d}{'E' if lon >= 0 else 'W'}_{math.floor(abs(lat)):05d}{'N' if lat >= 0 else 'S'}"
-    )
+    second = (61_200 if ascending else 18_000) + index  # evening, morning; no two products share a time and a track
+    frame = f"{math.floor(abs(lon)):05d}{'E' if lon >= 0 else 'W'}_{math.floor(abs(lat)):05d}{'N' if lat >= 0 else 'S'}"
     found = []
     for later, days in chosen:
         earlier = later - timedelta(days)

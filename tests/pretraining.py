@@ -1,0 +1,109 @@
+"""A small world for the tests of training and embedding: 40 chips of 32 px that share one latent pattern."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+
+from terraprobe.artifacts import write_table
+from terraprobe.chips.store import StoreLayer, seal, write_shard
+from terraprobe.modalities import MODALITIES
+from terraprobe.train import PretrainRecipe, pretrain_encoder
+
+CHIPS, SIDE = 40, 32
+POISON = 7777
+"""DN of every pixel of an unusable channel: none may ever be read."""
+
+TINY: dict[str, Any] = {
+    "width": 16,
+    "depth": 2,
+    "heads": 2,
+    "patch_px": 8,
+    "projection": 8,
+    "epochs": 4,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "val_batches": 2,
+}
+CHANNELS = {"s2_rgb_monthly": 9, "s1_grd_monthly": 9, "s1_coherence": 4}
+
+
+def make_store(folder: Path, modality: str, pixels: np.ndarray, valid: np.ndarray, **other: Any) -> Path:
+    """Write and seal a store; `other` replaces what the modality table says of it."""
+    entry = MODALITIES[modality]
+    known = {
+        "name": modality, "bands": entry.bands, "unit": entry.unit, "scale": entry.scale, "offset": entry.offset,
+        "nodata": entry.nodata, "dtype": entry.dtype, "variable": entry.variable,
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    write_shard(folder, "000", pixels.astype(entry.dtype), valid)
+    seal(folder, StoreLayer(**(known | other)), pixels.shape[-1], {"000": len(pixels)})
+    return folder / "spec.json"
+
+
+def make_collection(
+    root: Path, seed: int = 0, modalities: tuple[str, ...] = tuple(CHANNELS), order: Any = None
+) -> Path:
+    """Write `chips.parquet` and stores; some channels and some modalities are missing. Returns the folder."""
+    rng = np.random.default_rng(seed)
+    pattern = rng.normal(size=(CHIPS, 1, SIDE // 8, SIDE // 8)).repeat(8, 2).repeat(8, 3)
+    order = np.arange(CHIPS) if order is None else order
+    for modality in modalities:
+        entry, channels = MODALITIES[modality], CHANNELS[modality]
+        noise = rng.normal(size=(CHIPS, channels, SIDE, SIDE))
+        dn = np.round(2000 + 300 * pattern + 30 * noise).astype(entry.dtype)
+        dn[rng.random(dn.shape) < 0.02] = entry.nodata
+        valid = np.full((CHIPS, channels), 0.98, np.float32)
+        gone = rng.random(valid.shape) < 0.2
+        gone[2] = modality != "s2_rgb_monthly"  # chip 2 is in no pair
+        gone[5] = modality == "s1_coherence"
+        dn[gone], valid[gone] = POISON, 0.3
+        make_store(root / "chips" / modality, modality, dn[order], valid[order])
+    rows = np.arange(CHIPS)[order]
+    frame = gpd.GeoDataFrame(
+        {
+            "chip_id": [f"chip{row:03d}" for row in rows],
+            "split": np.array(["train", "train", "train", "val", "test"])[rows % 5],
+        },
+        geometry=[shapely.box(row * 0.01, 0, row * 0.01 + 0.01, 0.01) for row in rows],
+        crs=4326,
+    )
+    write_table(root / "chips.parquet", frame)
+    return root
+
+
+def specs(collection: Path) -> list[Path]:
+    """`spec.json` of every store of a collection."""
+    return sorted(collection.glob("chips/*/spec.json"))
+
+
+def pretrain(collection: Path, out: Path, seed: int = 0, **overrides: Any) -> Path:
+    """Train a tiny `clip3`; returns the encoder's folder."""
+    recipe = PretrainRecipe(method="clip3", collections=[collection.name], seed=seed, recipe={**TINY, **overrides})
+    pretrain_encoder(
+        chips=[collection / "chips.parquet"],
+        stores=specs(collection),
+        recipe=recipe,
+        weights=out / "encoder.safetensors",
+        card=out / "card.json",
+        history=out / "history.parquet",
+    )
+    return out
+
+
+def in_child(work: Any) -> int:
+    """Run `work()` in a child process; returns its status, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            work()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -1,0 +1,157 @@
+"""Curves, dots and paired differences."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from probes_world import RECIPE, World, run
+
+from terraprobe.artifacts import read_table
+from terraprobe.errors import TerraprobeError
+from terraprobe.probes.scores import SummaryRecipe, gather_scores
+from terraprobe.probes.summary import compare, resample_points, summarise
+
+
+def _gather(folder, *scored):
+    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences")}
+    gather_scores(
+        scores=[s.scores for s in scored], blocks=[s.blocks for s in scored], recipe=SummaryRecipe(resamples=300), **out
+    )
+    return {name: read_table(path) for name, path in out.items()}
+
+
+@pytest.fixture(scope="module")
+def gathered(scored, tmp_path_factory):
+    return _gather(tmp_path_factory.mktemp("gathered"), scored)
+
+
+def test_summary_is_the_mean_over_seeds_and_episodes(scored, gathered):
+    points = gathered["summary"].query("task == 'green' and metric == 'accuracy' and n_shots == 10")
+    scores = read_table(scored.scores).query("task == 'green' and metric == 'accuracy' and n_shots == 10")
+    random = points[points["arm"] == "random"].iloc[0]
+    own = scores[scores["init"].str.startswith("random")]["value"]
+    assert random["n_forests"] == len(own) == 4  # two inits, two episodes
+    assert random["value"] == pytest.approx(own.mean())
+    assert random["sd"] == pytest.approx(own.std(ddof=1))
+    assert random["low"] <= random["value"] <= random["high"]
+    assert points["few_blocks"].all() and (points["n_blocks"] == 8).all()
+
+
+def test_every_point_keeps_its_note(gathered):
+    points = gathered["summary"]
+    assert len(points) == 4 * 3 * 3 * 2  # arms and floors, tasks, sizes, metrics
+    assert points[points["value"].isna()]["note"].ne("").all()
+    assert points[points["value"].notna()]["note"].eq("").all()
+
+
+def test_each_curve_has_at_most_one_dot_of_each_kind(gathered):
+    points = gathered["summary"]
+    curves = points.groupby(["encoder", "arm", "floor", "modality", "task", "metric"])
+    assert (curves[["dot", "gain_dot"]].sum() <= 1).to_numpy().all()
+    trained = points.query("arm == 'trained' and task == 'green' and metric == 'accuracy'").set_index("n_shots")
+    full, floor = trained.loc[0, "value"], trained.loc[0, "majority"]
+    assert trained.loc[10, "dot"] == (trained.loc[10, "value"] >= 0.95 * full)
+    assert trained.loc[10, "gain_dot"] == ((trained.loc[10, "value"] - floor) >= 0.95 * (full - floor))
+    majority = points.query("floor == 'majority' and metric == 'accuracy'")
+    assert not majority["gain_dot"].any()  # nothing gained, so no share of a gain
+
+
+def test_differences_are_paired_and_named(gathered):
+    points, differences = gathered["summary"], gathered["differences"]
+    at = differences.query("task == 'green' and n_shots == 0").set_index("rival")
+    assert set(at.index) == {"random", "coordinates", "majority"}
+    value = points.query("task == 'green' and n_shots == 0 and metric == 'accuracy'").set_index("arm")["value"]
+    assert at.loc["random", "difference"] == pytest.approx(value["trained"] - value["random"])
+    assert (at["low"] <= at["difference"]).all() and (at["difference"] <= at["high"]).all()
+    assert at["same_chips"].all()
+    assert (at["p_holm"] >= at["p"]).all()
+    assert at.loc["majority", "low"] > 0
+    assert set(differences["task"]) == {"green", "rare"}
+    rare = differences[differences["task"] == "rare"]
+    assert not rare["balanced"].any() and set(rare["metric"]) == {"balanced_accuracy"}
+
+
+def _counts(encoder, floor, modality, right):
+    """One forest on blocks of ten positive chips."""
+    blocks = [f"p{k:02d}" for k in range(len(right))]
+    named = {"encoder": encoder, "init": "" if floor else "trained", "floor": floor, "modality": modality}
+    rest = {"tp": right, "tn": 0, "n_pos": 10, "n_neg": 0}
+    where = {"evaluation": "e", "collection": "c", "task": "t", "n_shots": 0, "episode_seed": 0}
+    return pd.DataFrame({**where, **named, "block": blocks, **rest})
+
+
+def _score(blocks):
+    key = ["evaluation", "collection", "encoder", "init", "floor", "modality", "task", "n_shots", "episode_seed"]
+    rows = blocks.groupby(key, as_index=False).agg(tp=("tp", "sum"), n=("n_pos", "sum"), n_blocks=("block", "nunique"))
+    rows = rows.assign(
+        metric="accuracy", value=rows["tp"] / rows["n"], n_test=rows["n"], n_train=9, majority=0.5, balanced=True,
+        primary=True, test_set="x", note="",
+    )  # fmt: skip
+    return rows.drop(columns=["tp", "n"])
+
+
+def test_a_constant_gap_has_an_interval_of_no_width():
+    right = np.array([1, 9, 4, 6, 2, 8, 3, 7])
+    blocks = pd.concat([_counts("a", "", "m", right + 1), _counts("", "image_stats", "m", right)])
+    samples = resample_points(blocks, 200, 0)
+    points = summarise(_score(blocks), samples)
+    row = compare(points, samples).iloc[0]
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((0.1, 0.1, 0.1))
+    assert points.iloc[0]["high"] - points.iloc[0]["low"] > 0.1
+
+
+def test_equal_scores_are_no_difference():
+    blocks = pd.concat([_counts("a", "", "m", np.arange(8)), _counts("", "image_stats", "m", np.arange(8))])
+    samples = resample_points(blocks, 200, 0)
+    row = compare(summarise(_score(blocks), samples), samples).iloc[0]
+    assert (row["difference"], row["p"], row["p_holm"]) == (0.0, 1.0, 1.0)
+
+
+def test_rivals_are_of_the_same_modality_or_the_widest_floor():
+    ones = np.arange(8)
+    floors = [("", "image_stats", "m"), ("", "image_stats", "concat"), ("", "climate", "")]
+    parts = [("a", "", "m"), ("a", "", "other"), ("b", "", "m"), *floors]
+    blocks = pd.concat([_counts(*part, ones) for part in parts])
+    samples = resample_points(blocks, 100, 0)
+    table = compare(summarise(_score(blocks), samples), samples)
+    columns = ["encoder", "modality", "rival", "rival_encoder", "rival_modality"]
+    pairs = set(table[columns].itertuples(index=False, name=None))
+    assert pairs == {
+        ("a", "m", "image_stats", "", "m"),
+        ("a", "m", "climate", "", ""),
+        ("a", "m", "trained", "b", "m"),
+        ("a", "other", "image_stats", "", "concat"),
+        ("a", "other", "climate", "", ""),
+        ("b", "m", "image_stats", "", "m"),
+        ("b", "m", "climate", "", ""),
+    }
+
+
+def test_gathering_is_deterministic_and_ignores_the_order_of_files(scored, gathered, tmp_path):
+    other = run(_folder(World(seed=2), tmp_path / "other"), RECIPE.model_copy(update={"evaluation": "second"}))
+    one, two = (_gather(_made(tmp_path / n), *files) for n, files in (("a", (scored, other)), ("b", (other, scored))))
+    for name in ("table", "summary", "differences"):
+        assert (tmp_path / "a" / f"{name}.parquet").read_bytes() == (tmp_path / "b" / f"{name}.parquet").read_bytes()
+        pd.testing.assert_frame_equal(one[name], two[name])
+    first = one["summary"].query("evaluation == 'few'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, gathered["summary"])  # another evaluation does not move this one's intervals
+
+
+def test_a_file_twice_is_refused(scored, tmp_path):
+    with pytest.raises(TerraprobeError, match="scored twice: evaluation=few"):
+        _gather(tmp_path, scored, scored)
+
+
+def test_a_study_without_one_possible_task_still_has_its_tables(tmp_path):
+    only_flat = RECIPE.model_copy(update={"tasks": ("flat",)})
+    tables = _gather(tmp_path, run(World().write(tmp_path), only_flat))
+    assert tables["summary"]["note"].str.contains("one class only").all()
+    assert len(tables["differences"]) == 0
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def _folder(world, folder):
+    return world.write(_made(folder))

@@ -1,0 +1,230 @@
+"""A study file that cannot work fails before the first job, with the key, what was found and what is allowed."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from terraprobe.cli import main
+from terraprobe.errors import TerraprobeError
+from terraprobe.study import load_study, parse_study
+
+
+def put(content: Any, place: tuple[int | str, ...], value: Any) -> None:
+    """Set one value of a nested study."""
+    for part in place[:-1]:
+        content = content[part]
+    content[place[-1]] = value
+
+
+def refusal(content: Any) -> str:
+    """What a study that does not fit is told, without the file name."""
+    with pytest.raises(TerraprobeError) as error:
+        parse_study(content, "mini.yaml")
+    text = str(error.value)
+    assert text.startswith("mini.yaml: ")
+    return text.removeprefix("mini.yaml: ")
+
+
+def test_the_quickstart_fits(repository, capsys):
+    study = load_study(repository / "config.yaml")
+    assert study.study == "quickstart"
+    assert main(["check-study", str(repository / "config.yaml")]) == 0
+    assert "quickstart: " in capsys.readouterr().out
+
+
+def test_every_shipped_study_fits(repository):
+    for path in sorted((repository / "studies").glob("*.yaml")):
+        load_study(path)
+
+
+def test_the_mini_study_fits(study_content):
+    study = parse_study(study_content, "mini.yaml")
+    assert study.collection("land").shard_names == ["000", "001"]
+    assert study.collection("land").places == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert study.encoders_of("land") == ["clip3_land"]
+    assert study.encoders_of("shore") == []
+    assert study.judged(study.evaluation("cover")) == ["clip3_land"]
+
+
+def test_an_evaluation_key_is_no_part_of_what_pretraining_needs(study_content):
+    before = parse_study(study_content, "mini.yaml").pretrain_recipe("clip3_land")
+    put(study_content, ("evaluations", 0, "repeats"), 7)
+    assert parse_study(study_content, "mini.yaml").pretrain_recipe("clip3_land") == before
+
+
+@pytest.mark.parametrize("shards", [1, 3, 10])
+def test_every_place_is_in_one_shard(study_content, shards):
+    put(study_content, ("collections", 0, "shards"), shards)
+    places = parse_study(study_content, "mini.yaml").collection("land").places
+    assert len(places) == shards
+    assert sorted(p for shard in places for p in shard) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "allowed"),
+    [
+        (("tpyo",), "tpyo", ["study", "collections", "evaluations"]),
+        (("collections", 0, "tpyo"), "collections[0].tpyo", ["modalities", "chip_px", "world", "shards"]),
+        (("collections", 1, "tpyo"), "collections[1].tpyo", ["modalities", "chip_px", "scene", "block_chips"]),
+        (("collections", 0, "split", "tpyo"), "collections[0].split.tpyo", ["n_bands", "pattern", "buffer_m"]),
+        (("collections", 1, "split", "tpyo"), "collections[1].split.tpyo", ["shares"]),
+        (("collections", 1, "split", "shares", "tpyo"), "collections[1].split.shares.tpyo", ["train", "val", "test"]),
+        (("collections", 0, "world", "tpyo"), "collections[0].world.tpyo", ["n_places", "place_px", "cloud_share"]),
+        (("encoders", 0, "tpyo"), "encoders[0].tpyo", ["method", "collections", "recipe"]),
+        (("encoders", 0, "recipe", "tpyo"), "encoders[0].recipe.tpyo", ["towers", "patch_px"]),
+        (("encoders", 0, "recipe", "towers", "s2", "tpyo"), "encoders[0].recipe.towers.s2.tpyo", ["modality", "bands"]),
+        (("evaluations", 0, "tpyo"), "evaluations[0].tpyo", ["probe", "collection", "tasks", "sizes"]),
+    ],
+)
+def test_an_unknown_key_at_any_level(study_content, place, key, allowed):
+    put(study_content, place, 1)
+    start, _, keys = refusal(study_content).partition("; allowed ")
+    assert start == f"{key}: unknown key"
+    assert set(allowed) <= set(keys.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "key", "allowed"),
+    [
+        (("collections", 0, "kind"), "nope", "collections[0].kind", "scene, simulated"),
+        (("collections", 1, "scene"), "nope", "collections[1].scene", "virginia, havelland"),
+        (("collections", 0, "modalities"), ["nope"], "collections[0].modalities", "s1_grd_monthly"),
+        (("collections", 0, "labels"), ["nope"], "collections[0].labels", "worldcover"),
+        (("collections", 1, "modalities"), ["s1_grd"], "collections[1].modalities", "(of scene virginia) s2_l1c"),
+        (("collections", 1, "labels"), ["osm"], "collections[1].labels", "(of scene virginia) none here"),
+        (("collections", 0, "modalities"), ["s2_l2a"], "collections[0].modalities", "(simulated) s2_rgb_monthly"),
+        (("collections", 0, "split", "kind"), "nope", "collections[0].split.kind", "geobands, stratified"),
+        (("collections", 0, "split", "pattern"), ["train", "val", "nope"], "collections[0].split.pattern[2]", "'test'"),
+        (("encoders", 0, "method"), "nope", "encoders[0].method", "clip3"),
+        (("encoders", 0, "collections"), ["nope"], "encoders[clip3_land].collections", "land, shore"),
+        (
+            ("encoders", 0, "recipe", "towers", "s2", "modality"),
+            "nope",
+            "encoders[0].recipe.towers.s2.modality",
+            "s2_rgb_monthly",
+        ),
+        (
+            ("encoders", 0, "recipe", "towers", "s2", "modality"),
+            "s2_l1c",
+            "encoders[clip3_land].recipe.towers[s2].modality",
+            "(in land) s",
+        ),
+        (("encoders", 0, "recipe", "towers", "s2", "bands"), ["B99"], "encoders[0].recipe.towers.s2.bands", "m1_B04"),
+        (("evaluations", 0, "collection"), "nope", "evaluations[cover].collection", "land, shore"),
+        (("evaluations", 0, "encoders"), ["nope"], "evaluations[cover].encoders", "(can embed land) clip3_land"),
+        (("evaluations", 0, "tasks"), ["nope"], "evaluations[cover].tasks", "(labels of land) vegetation"),
+        (("evaluations", 0, "probe"), "nope", "evaluations[0].probe", "'forest'"),
+        (("evaluations", 0, "sizes"), [4, "ful"], "evaluations[0].sizes[1]", "'full'"),
+        (("evaluations", 0, "draw"), "nope", "evaluations[0].draw", "'uniform' or 'stratified'"),
+        (("embedding_channels",), "nope", "embedding_channels", "'mean' or 'random'"),
+    ],
+)
+def test_an_unknown_name(study_content, place, value, key, allowed):
+    put(study_content, place, value)
+    text = refusal(study_content)
+    assert text.startswith(f"{key}: found ")
+    found = value[-1] if isinstance(value, list) else value
+    assert repr(found) in text
+    assert allowed in text.partition("allowed")[2]
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (
+            ("collections", 1, "split", "shares"),
+            {"train": 0.5, "val": 0.2, "test": 0.2},
+            ["collections[1].split.shares: ", "train 0.5", "0.9", "must sum to 1"],
+        ),
+        (("collections", 1, "split", "shares"), {"train": 0.7}, ["1.1", "must sum to 1"]),
+        (("collections", 1, "chip_px"), 11, ["collections[1].chip_px: 11 (110 m)", "s2_l1c", "chip_px >= 12"]),
+        (("collections", 0, "chip_px"), 128, ["collections[0].chip_px: 128", "world.place_px 64"]),
+        (("collections", 0, "chip_px"), "big", ["collections[0].chip_px: found 'big'", "integer"]),
+        (("collections", 0, "chip_px"), 4, ["collections[0].chip_px: found 4", "greater than or equal to 8"]),
+        (("encoders", 0, "recipe", "patch_px"), 7, ["encoders[clip3_land].recipe", "patch_px 7", "32 px"]),
+        (("encoders", 0, "collections"), ["land", "shore"], ["encoders[clip3_land].collections", "[32, 64] px"]),
+        (("collections", 0, "shards"), 11, ["collections[0].shards: 11", "n_places = 10"]),
+        (("collections", 0, "split", "n_bands"), 3, ["collections[0].split: ", "over 3 bands", "at least"]),
+        (("collections", 0, "split", "buffer_m"), -1, ["collections[0].split.buffer_m: found -1"]),
+        (("collections", 0, "split", "pattern"), ["train", "test"], ["collections[0].split: ", "train, val and test"]),
+        (("collections", 1, "name"), "land", ["collections: name 'land' is given twice"]),
+        (("collections", 0, "name"), "My Land", ["collections[0].name: found 'My Land'"]),
+        (("collections", 0, "name"), "../up", ["collections[0].name: found '../up'"]),
+        (("collections", 0, "modalities"), ["s1_grd"] * 2, ["collections[0].modalities: ", "each name once"]),
+        (("collections", 0, "modalities"), [], ["collections[0].modalities: found []"]),
+        (("collections",), [], ["collections: found []"]),
+        (("collections",), {"land": {}}, ["collections: found {'land': {}}", "list"]),
+        (("encoders",), None, ["encoders: found None", "list"]),
+    ],
+)
+def test_a_combination_that_cannot_work(study_content, place, value, words):
+    put(study_content, place, value)
+    text = refusal(study_content)
+    for word in words:
+        assert word in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("key", ["encoders", "evaluations"])
+def test_names_are_given_once(study_content, key):
+    study_content[key] *= 2
+    name = study_content[key][0]["name"]
+    assert refusal(study_content).startswith(f"{key}: name '{name}' is given twice")
+
+
+@pytest.mark.parametrize("key", ["study", "collections", "encoders", "evaluations"])
+def test_a_required_key(study_content, key):
+    del study_content[key]
+    assert refusal(study_content) == f"{key}: required, but not given"
+
+
+def test_a_collection_without_kind(study_content):
+    del study_content["collections"][0]["kind"]
+    assert refusal(study_content) == "collections[0].kind: required, but not given"
+
+
+def test_every_wrong_key_is_named_at_once(study_content):
+    put(study_content, ("tpyo",), 1)
+    put(study_content, ("collections", 0, "chip_px"), 3)
+    put(study_content, ("evaluations", 0, "draw"), "nope")
+    text = refusal(study_content)
+    for key in ("tpyo: ", "collections[0].chip_px: ", "evaluations[0].draw: "):
+        assert f"\n  {key}" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("study: [unclosed", ["not YAML"]),
+        ("\tstudy: mini", ["not YAML"]),
+        ("", ["found None", "allowed a mapping of study, title"]),
+        ("# nothing yet\n", ["found None", "allowed a mapping of study, title"]),
+        ("- study\n- collections\n", ["found ['study', 'collections']", "allowed a mapping of study, title"]),
+        ("just words", ["found 'just words'", "allowed a mapping of study, title"]),
+        (b"\xff\xfe\x00\x01", ["not YAML"]),
+    ],
+)
+def test_a_file_that_is_no_study(tmp_path, capsys, text, words):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert main(["check-study", str(path)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"terraprobe check-study: {path}: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "."])
+def test_a_file_that_cannot_be_read(tmp_path, capsys, name):
+    path = tmp_path / name
+    assert main(["check-study", str(path)]) == 1
+    assert capsys.readouterr().err.startswith(f"terraprobe check-study: {path}: cannot be read")
+
+
+def test_a_study_is_read_back_from_yaml(tmp_path, study_content):
+    path = tmp_path / "mini.yaml"
+    path.write_text(yaml.safe_dump(study_content))
+    assert load_study(path) == parse_study(study_content, "mini.yaml")

@@ -1,0 +1,369 @@
+"""Training: the same bytes after any kill, broken states passed over, collapse seen, bad input refused."""
+
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pretraining import CHANNELS, CHIPS, POISON, TINY, in_child, make_collection, make_store, pretrain, specs
+from terraprobe import checkpoints, loop
+from terraprobe.artifacts import read_json
+from terraprobe.checkpoints import StateFolder
+from terraprobe.errors import TerraprobeError
+from terraprobe.health import Health, measure_health
+from terraprobe.loop import EXIT_INTERRUPTED, Trainer
+from terraprobe.methods.clip3 import Clip3
+from terraprobe.train import PretrainRecipe
+
+FILES = ("encoder.safetensors", "card.json", "history.parquet")
+STEPS = 8  # 24 train chips, one of them in no pair, by 8: 2 steps an epoch, 4 epochs
+LONG = bool(os.environ.get("TERRAPROBE_LONG"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Write the state after every step."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "WRITE_SHARE", float("inf"))
+
+
+@pytest.fixture(scope="module")
+def land(tmp_path_factory):
+    return make_collection(tmp_path_factory.mktemp("train") / "land")
+
+
+@pytest.fixture(scope="module")
+def whole(land, tmp_path_factory):
+    """An encoder whose training nothing disturbed."""
+    return pretrain(land, tmp_path_factory.mktemp("whole") / "encoder")
+
+
+def contents(encoder):
+    return {name: (encoder / name).read_bytes() for name in FILES}
+
+
+def state_of(encoder):
+    (folder,) = encoder.glob("state-*")
+    return folder
+
+
+def test_two_runs_give_equal_bytes_and_another_seed_does_not(land, whole, tmp_path):
+    assert contents(pretrain(land, tmp_path / "again")) == contents(whole)
+    other = pretrain(land, tmp_path / "other", seed=1)
+    assert (other / FILES[0]).read_bytes() != (whole / FILES[0]).read_bytes()
+
+
+def test_history_and_card(land, whole):
+    history = pd.read_parquet(whole / "history.parquet")
+    assert history["step"].tolist() == [2, 4, 6, 8]
+    expected = {"epoch", "loss", "val_loss", "lr", "grad_norm", "embedding_std", "effective_rank", "random_init_rank"}
+    assert expected <= set(history.columns)
+    assert np.isfinite(history[sorted(expected)]).all().all()
+    card = read_json(whole / "card.json")
+    assert card["best_epoch"] == history.loc[history["val_loss"].idxmin(), "epoch"]
+    assert card["chips"] == {"train": 23, "val": 8}
+    assert card["towers"]["s1_grd_monthly"]["unit"] == "backscatter_db"
+    assert len(card["towers"]["s2_rgb_monthly"]["mean"]) == 9
+    assert card["recipe_sources"]["lr"]["mark"] == "D"
+    assert set(card["data"]["land"]["stores"]) == set(CHANNELS)
+    cost = read_json(whole / "cost.json")
+    assert set(cost) == {"device", "precision", "seconds", "seconds_per_step", "threads"}
+    assert not any(key in str(card) for key in ("seconds", "device"))
+
+
+def test_validation_draws_are_fixed(land, tmp_path):
+    trainer = _trainer(land, tmp_path)
+    one, two = (list(trainer._val_batches()) for _ in range(2))
+    assert len(one) == TINY["val_batches"]
+    for (chips, draws), (other_chips, other_draws) in zip(one, two, strict=True):
+        assert (chips == other_chips).all()
+        assert (draws == other_draws).all()
+        assert len(chips) == TINY["batch_size"]
+        assert (trainer.pool.split[chips] == "val").all()
+
+
+def _trainer(land, folder, **overrides):
+    from terraprobe.pool import ChipPool
+    from terraprobe.train import _build
+
+    recipe = PretrainRecipe(method="clip3", collections=["land"], recipe={**TINY, **overrides})
+    pool = ChipPool([land / "chips.parquet"], specs(land))
+    return Trainer(_build(recipe, recipe.full, pool), pool, 0, StateFolder(folder))
+
+
+def _kill_at(step, moment):
+    """Make this process die at a step: after it, while its state is written, or between two renames."""
+    real_step, real_save = Trainer._train_step, torch.save
+
+    def train_step(self):
+        real_step(self)
+        if self.step == step and moment == "after the step":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def save(state, path):
+        if state["step"] == step and moment == "half a state written":
+            buffer = io.BytesIO()
+            real_save(state, buffer)
+            Path(path).write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        real_save(state, path)
+        if state["step"] == step and moment == "before the rename":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Trainer._train_step, torch.save = train_step, save
+
+
+MOMENTS = ("after the step", "half a state written", "before the rename")
+KILLS = [(3, MOMENTS[0]), (4, MOMENTS[1]), (6, MOMENTS[2])]
+if LONG:
+    KILLS += [(step, MOMENTS[random.Random(step).randrange(3)]) for step in range(1, STEPS + 1)]
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.long
+@pytest.mark.parametrize(("step", "moment"), KILLS)
+def test_resumed_after_sigkill_equals_undisturbed(land, whole, tmp_path, *, capfd, step, moment):
+    def doomed():
+        _kill_at(step, moment)
+        pretrain(land, tmp_path)
+
+    assert in_child(doomed) == -signal.SIGKILL
+    assert not any((tmp_path / name).exists() for name in FILES)
+    pretrain(land, tmp_path)
+    resumed = [line for line in capfd.readouterr().err.splitlines() if line.startswith("resumed")]
+    print(f"killed in step {step} ({moment}): {resumed[0] if resumed else 'started again'}")
+    if step > 1:
+        assert resumed[0].startswith(f"resumed after step {step - 1} of {STEPS} ")
+    assert contents(tmp_path) == contents(whole)
+    assert len(list(state_of(tmp_path).iterdir())) == 1  # nothing half-written is left
+
+
+@pytest.mark.usefixtures("every_step")
+def test_killed_twice_and_between_checkpoints(land, whole, tmp_path, monkeypatch):
+    saved = StateFolder.save
+    monkeypatch.setattr(StateFolder, "save", lambda self, step, state: step % 3 == 0 and saved(self, step, state))
+    for step in (5, 8):
+
+        def doomed(step=step):
+            _kill_at(step, MOMENTS[0])
+            pretrain(land, tmp_path)
+
+        assert in_child(doomed) == -signal.SIGKILL
+    pretrain(land, tmp_path)
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_writes_a_state_and_leaves_with_75(land, whole, tmp_path, capfd, number):
+    def asked():
+        real = Trainer._train_step
+
+        def train_step(self):
+            real(self)
+            if self.step == 5:
+                os.kill(os.getpid(), number)
+
+        Trainer._train_step = train_step
+        pretrain(land, tmp_path)
+
+    assert in_child(asked) == EXIT_INTERRUPTED
+    assert f"stopped by {number.name} after step 5 of {STEPS}" in capfd.readouterr().err
+    pretrain(land, tmp_path)
+    assert f"resumed after step 5 of {STEPS}" in capfd.readouterr().err
+    assert contents(tmp_path) == contents(whole)
+
+
+def test_command_line_stopped_by_sigterm(land, tmp_path):
+    recipe = PretrainRecipe(method="clip3", collections=["land"], recipe={**TINY, "epochs": 4000})
+    command = [
+        sys.executable, "-m", "terraprobe", "pretrain-encoder", "--chips", str(land / "chips.parquet"),
+        "--stores", *map(str, specs(land)), "--recipe", recipe.model_dump_json(),
+        "--weights", str(tmp_path / FILES[0]), "--card", str(tmp_path / FILES[1]),
+        "--history", str(tmp_path / FILES[2]),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        _wait_for_handler(process.pid)
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+    assert process.returncode == EXIT_INTERRUPTED, said
+    assert "The same command goes on from there." in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert len(list(state_of(tmp_path).glob("step-*.pt"))) == 1
+
+
+def _wait_for_handler(pid):
+    """Wait until the process catches SIGTERM; before its first step, the signal just ends it."""
+    for _ in range(1200):
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("damage", ["truncated", "one byte changed", "empty"])
+def test_a_broken_state_is_passed_over_for_the_one_before(land, whole, tmp_path, capfd, damage):
+    def doomed():
+        _kill_at(6, MOMENTS[0])
+        pretrain(land, tmp_path)
+
+    in_child(doomed)
+    older, newest = sorted(state_of(tmp_path).glob("step-*.pt"))
+    content = bytearray(newest.read_bytes())
+    if damage == "one byte changed":
+        content[len(content) // 2] ^= 1
+    newest.write_bytes({"truncated": content[:5000], "one byte changed": content, "empty": b""}[damage])
+    pretrain(land, tmp_path)
+    told = capfd.readouterr().err
+    assert f"{newest}: broken checkpoint" in told
+    assert f"resumed after step {int(older.name.split('-')[1])} of" in told
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_two_processes_on_one_state_folder_do_not_harm_each_other(land, whole, tmp_path):
+    pids = []
+    for _ in range(2):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                pretrain(land, tmp_path)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        pids.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0]
+    assert contents(tmp_path) == contents(whole)
+
+
+@pytest.mark.usefixtures("every_step")
+def test_only_two_states_are_kept_and_one_after_the_end(land, tmp_path, monkeypatch):
+    most = []
+    real = StateFolder.save
+
+    def save(self, step, state):
+        real(self, step, state)
+        most.append(len(list(self.path.iterdir())))
+
+    monkeypatch.setattr(StateFolder, "save", save)
+    pretrain(land, tmp_path)
+    assert max(most) == checkpoints.KEEP
+    assert len(list(state_of(tmp_path).iterdir())) == 1
+
+
+def test_other_data_recipe_or_seed_has_another_state(land, tmp_path):
+    for number, (collection, seed, other) in enumerate(
+        [(land, 0, {}), (land, 1, {}), (land, 0, {"lr": 2e-3}), (make_collection(tmp_path / "land", seed=9), 0, {})]
+    ):
+        pretrain(collection, tmp_path / "encoder", seed=seed, epochs=1, **other)
+        assert len(list((tmp_path / "encoder").glob("state-*"))) == number + 1
+
+
+def test_a_full_disk_while_a_state_is_written_is_one_sentence(land, tmp_path, monkeypatch):
+    def full(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TerraprobeError, match="No space left"):
+        pretrain(land, tmp_path)
+    assert not list(state_of(tmp_path).iterdir())
+
+
+def test_effective_rank_in_closed_form():
+    rng = np.random.default_rng(0)
+    for dimensions in (1, 3, 8):
+        directions = np.zeros((4000, 32), np.float32)
+        directions[np.arange(4000), rng.integers(0, dimensions, 4000)] = rng.choice([-1.0, 1.0], 4000)
+        assert measure_health(directions).rank == pytest.approx(dimensions, rel=0.01)
+    assert measure_health(np.ones((20, 4), np.float32)) == Health(0.0, 1.0)
+    sphere = rng.normal(size=(4000, 16)).astype(np.float32)
+    assert measure_health(sphere).std == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("rank", "std", "collapsed"),
+    [(4.0, 0.7, False), (1.6, 0.5, False), (1.2, 0.7, True), (2.0, 0.003, True)],  # the last: seen at lr .3
+)
+def test_collapse_is_judged_against_the_untrained_encoder(rank, std, collapsed):
+    assert Health(std, rank).collapsed(Health(0.76, 2.8)) is collapsed
+
+
+def test_a_collapsing_run_is_stopped_with_both_ranks(land, tmp_path, monkeypatch):
+    def shrink(self):
+        # One direction is left of everything the tower says: loss and spread alone may look healthy.
+        projection = self.towers["s1_grd_monthly"].projection
+        projection.weight.data[1:] = 0
+        projection.bias.data.zero_()
+
+    monkeypatch.setattr(Clip3, "after_step", shrink)
+    with pytest.raises(TerraprobeError, match=r"tower s1_grd_monthly has collapsed: after epoch 2 .* rank 1\.00 .*"):
+        pretrain(land, tmp_path)
+    assert not (tmp_path / FILES[0]).exists()
+
+
+def test_a_healthy_run_is_not_stopped(whole):
+    history = pd.read_parquet(whole / "history.parquet")
+    assert (history["effective_rank"] > 1.3).all()
+
+
+def test_a_loss_that_is_not_a_number_stops_the_job(land, tmp_path):
+    with pytest.raises(TerraprobeError, match=r"the loss is (nan|inf) at learning rate .* Lower lr"):
+        pretrain(land, tmp_path, lr=1e18, warmup=0.0)
+
+
+def test_no_validation_chip_is_an_error(land, tmp_path):
+    folder = make_collection(tmp_path / "land")
+    table = pd.read_parquet(folder / "chips.parquet")
+    table["split"] = "train"
+    table.to_parquet(folder / "chips.parquet")
+    with pytest.raises(TerraprobeError, match="0 usable val chips of 0, at least 2"):
+        pretrain(folder, tmp_path / "encoder")
+
+
+def test_stores_that_do_not_fit_are_refused(land, tmp_path):
+    folder = make_collection(tmp_path / "land", modalities=("s2_rgb_monthly", "s1_grd_monthly"))
+    with pytest.raises(TerraprobeError, match="no store of s1_coherence; the collections land have"):
+        pretrain(folder, tmp_path / "encoder")
+    pixels, valid = np.full((CHIPS, 4, 16, 16), POISON), np.ones((CHIPS, 4), np.float32)
+    make_store(folder / "chips/s1_coherence", "s1_coherence", pixels, valid)
+    with pytest.raises(TerraprobeError, match="chips of (16|32) px, another store of this job has (32|16) px"):
+        pretrain(folder, tmp_path / "encoder")
+    make_store(folder / "chips/s1_coherence", "s1_coherence", pixels[:7].repeat(2, 2).repeat(2, 3), valid[:7])
+    with pytest.raises(TerraprobeError, match=r"7 chips, but .* has 40"):
+        pretrain(folder, tmp_path / "encoder")
+
+
+def test_a_recipe_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="recipe of clip3: lr: Input should be greater than 0"):
+        PretrainRecipe(method="clip3", collections=["land"], recipe={"lr": -1})
+    with pytest.raises(ValueError, match="found 'clip4', allowed clip3"):
+        PretrainRecipe(method="clip4", collections=["land"])
+
+
+def test_two_collections_are_one_pool(land, tmp_path):
+    from terraprobe.pool import ChipPool
+
+    other = make_collection(tmp_path / "other", seed=5, modalities=("s1_grd_monthly", "s1_coherence"))
+    pool = ChipPool([land / "chips.parquet", other / "chips.parquet"], [*specs(land), *specs(other)])
+    alone = ChipPool([other / "chips.parquet"], specs(other))
+    assert len(pool) == 2 * CHIPS
+    assert not pool.usable("s2_rgb_monthly")[CHIPS:].any()
+    chips, channels = np.array([1, 30, 7]), np.array([0, 2, 5])
+    both = pool.digital("s1_grd_monthly", chips + CHIPS, channels)
+    assert (both == alone.digital("s1_grd_monthly", chips, channels)).all()

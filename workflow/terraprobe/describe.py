@@ -1,0 +1,125 @@
+"""What a method is: architecture, parameters, recipe, and where each value comes from."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from terraprobe.errors import TerraprobeError
+from terraprobe.methods import METHODS, load_method, recipe_model
+from terraprobe.methods.base import Note, sourced
+
+MARKS = {
+    "P": "stated in the paper",
+    "C": "read from public code",
+    "I": "inferred or computed",
+    "D": "our own default",
+}
+"""Marks of the specification."""
+
+
+def describe(method: str, overrides: Mapping[str, Any], chip_px: int | None = None) -> dict[str, Any]:
+    """Describe a method with its recipe, or with one that differs from it.
+
+    Args:
+        method: name of the method table.
+        overrides: keys of the recipe that differ.
+        chip_px: side of the chips; the paper's where none is given.
+
+    Returns:
+        JSON-able: architecture, parameters by part, recipe with marks, notes, deviations.
+
+    Raises:
+        TerraprobeError: there is no such method, or the overrides do not fit its recipe.
+    """
+    import torch
+    from pydantic import ValidationError
+
+    from terraprobe.encoders import count_parameters
+    from terraprobe.explain import explain
+
+    kind, model = load_method(method), recipe_model(method)
+    try:
+        recipe: Any = model.model_validate(dict(overrides))
+    except ValidationError as error:
+        raise TerraprobeError(f"recipe of {method}: {explain(error, model)}") from error
+    side = chip_px or kind.paper_chip_px
+    with torch.device("meta"):
+        network = kind(recipe, {}, {}, side)
+    parameters = count_parameters(network.towers)
+    values = sourced(recipe)
+    notes = [_note(note) for note in kind.notes]
+    deviations = [{"what": key, **value} for key, value in values.items() if value["mark"] != "P"]
+    return {
+        "method": method,
+        "title": (kind.__doc__ or "").splitlines()[0],
+        "architecture": {
+            "chip_px": side,
+            "towers": {
+                name: {"modality": tower.modality, "bands": list(tower.bands) if tower.bands else "all"}
+                for name, tower in recipe.towers.items()
+            },
+        },
+        "parameters": {**parameters, "other": _other(network) - parameters["total"]},
+        "recipe": values,
+        "notes": notes,
+        "deviations": [*deviations, *(note for note in notes if note["mark"] != "P" and note["default"])],
+    }
+
+
+def _note(note: Note) -> dict[str, Any]:
+    return {
+        "what": note.what,
+        "value": note.value,
+        "mark": note.source.mark,
+        "source": note.source.where,
+        "default": note.default,
+    }
+
+
+def _other(network: Any) -> int:
+    return sum(p.numel() for p in network.network.parameters())
+
+
+def render(description: Mapping[str, Any]) -> str:
+    """A description as text for a terminal."""
+    parameters = description["parameters"]
+    total, other = parameters["total"], parameters["other"]
+    lines = [f"{description['method']}: {description['title']}", "", f"Parameters: {total / 1e6:.1f}M ({total:,})"]
+    for tower, parts in parameters["towers"].items():
+        shown = ", ".join(f"{part} {count:,}" for part, count in parts.items())
+        lines.append(f"  {tower:<16} {sum(parts.values()):>13,}  ({shown})")
+    lines += [f"  {'other, training':<16} {other:>13,}", "", f"Chips of {description['architecture']['chip_px']} px"]
+    for tower, spec in description["architecture"]["towers"].items():
+        bands = spec["bands"] if isinstance(spec["bands"], str) else ", ".join(spec["bands"])
+        lines.append(f"  {tower:<16} {spec['modality']}, bands: {bands}")
+    lines += ["", "Recipe"]
+    for key, value in description["recipe"].items():
+        shown = ", ".join(value["value"]) if isinstance(value["value"], dict) else str(value["value"])
+        lines.append(f"  {key:<16} {shown:<12} [{value['mark']}] {value['source']}")
+    lines += ["", "Method"]
+    for note in description["notes"]:
+        lines.append(f"  {note['what']:<24} {note['value']}  [{note['mark']}] {note['source']}")
+    marks = ", ".join(f"[{mark}] {text}" for mark, text in MARKS.items())
+    return "\n".join([*lines, "", f"Marks: {marks}. What is not [P] is a deviation or our own choice."])
+
+
+def describe_command(argv: list[str]) -> int:
+    """`terraprobe describe METHOD [--json] [--recipe JSON] [--chip-px N]`."""
+    parser = argparse.ArgumentParser(
+        prog="terraprobe describe", description="Architecture, parameters, recipe, and where each value comes from."
+    )
+    parser.add_argument("method", help=f"one of {', '.join(METHODS)}")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--recipe", default="{}", metavar="JSON", help="keys of the recipe that differ")
+    parser.add_argument("--chip-px", type=int, default=None, help="side of the chips; the paper's by default")
+    given = parser.parse_args(argv)
+    try:
+        overrides = json.loads(given.recipe)
+    except json.JSONDecodeError as error:
+        raise TerraprobeError(f"--recipe: not JSON ({error}); give for example '{{\"width\": 64}}'") from error
+    if not isinstance(overrides, dict):
+        raise TerraprobeError(f"--recipe: found {given.recipe}, allowed a JSON object of keys of the recipe")
+    description = describe(given.method, overrides, given.chip_px)
+    print(json.dumps(description, indent=1, sort_keys=True) if given.json else render(description))
+    return 0

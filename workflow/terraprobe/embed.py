@@ -1,0 +1,177 @@
+"""Stage `embed-chips`: one collection through every encoder that can read it.
+
+An embedding is a tower's output after its projection, averaged over the chip's usable channels; in paper mode it is
+that of one random usable channel.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from terraprobe.artifacts import read_table, write_table
+from terraprobe.chips.store import MIN_VALID, ChipStore
+from terraprobe.encoders import Encoder
+from terraprobe.errors import TerraprobeError
+from terraprobe.stage import In, Ins, Outs, Recipe, progress
+
+BATCH = 256
+"""Images a forward pass: larger ones leave a CPU's cache."""
+
+CONCAT = "concat"
+
+Rows = tuple[NDArray[np.intp], NDArray[np.float32]]
+"""Chips (n,) and their embeddings (n, D)."""
+
+
+class EmbedRecipe(Recipe):
+    """How to embed.
+
+    Attributes:
+        collection: whose chips.
+        channels: `mean` over the usable channels [D], or one `random` usable channel [P], as the paper of clip3 does.
+        random_inits: how many untrained twins of each encoder stand beside it.
+        seed: of the random channels and the twins.
+        cpu_threads: on a CPU; another number gives other bytes.
+    """
+
+    collection: str
+    channels: Literal["mean", "random"] = "mean"
+    random_inits: int = 3
+    seed: int = 0
+    cpu_threads: int = 1
+
+
+@dataclass(frozen=True)
+class _Tower:
+    """Embeddings of one tower.
+
+    Attributes:
+        chips: rows of the collection, (n,).
+        used: channels that went into each, (n,).
+        embeddings: init to (n, D).
+    """
+
+    chips: NDArray[np.intp]
+    used: NDArray[np.intp]
+    embeddings: dict[str, NDArray[np.float32]]
+
+
+def embed_chips(*, chips: In, stores: Ins, cards: Ins, recipe: EmbedRecipe, embeddings: Outs) -> None:
+    """Embed a collection with each encoder and its untrained twins.
+
+    Args:
+        chips: `chips.parquet` of the collection.
+        stores: `spec.json` of its modalities.
+        cards: `card.json` of each encoder, beside its weights.
+        recipe: which channels, how many twins, seed.
+        embeddings: one table per encoder, in the order of `cards`.
+
+    Raises:
+        TerraprobeError: an encoder can read none of the modalities, or was made for other units, bands or sizes.
+    """
+    torch.set_num_threads(recipe.cpu_threads)
+    table = read_table(chips)
+    opened = {}
+    for spec in stores:
+        store = ChipStore.open(spec.parent)
+        if len(store) != len(table):
+            raise TerraprobeError(
+                f"{store.folder}: {len(store)} chips, but {chips} has {len(table)}. Delete the store and run again."
+            )
+        opened[store.layer.name] = store
+    if len(cards) != len(embeddings):
+        raise TerraprobeError(f"embed-chips: {len(cards)} cards, but {len(embeddings)} outputs; one each.")
+    for card, out in zip(cards, embeddings, strict=True):
+        encoder = Encoder.load(card.parent)
+        frame = _embed_all(encoder, opened, table, recipe)
+        write_table(out, frame, {"encoder": encoder.name, "encoder_sha256": encoder.digest})
+        progress(f"embed {recipe.collection} with {encoder.name}: {len(frame)} embeddings")
+
+
+def _embed_all(encoder: Encoder, stores: dict[str, ChipStore], table: Any, recipe: EmbedRecipe) -> Any:
+    """Rows of one encoder: trained and untrained, every tower and all of them together."""
+    fitting = encoder.fitting_towers(set(stores))
+    if not fitting:
+        wanted = ", ".join(sorted({tower.modality for tower in encoder.inputs.values()}))
+        raise TerraprobeError(
+            f"encoder {encoder.name} reads {wanted}, but collection {recipe.collection} has {', '.join(stores)}. Add "
+            "one of these modalities to the collection, or do not embed it with this encoder."
+        )
+    family = {"trained": encoder}
+    for number in range(recipe.random_inits):
+        seed = int(np.random.SeedSequence([recipe.seed, encoder.card["seed"], number + 1]).generate_state(1)[0])
+        family[f"random-{number}"] = Encoder.random_init(encoder.card, seed, encoder.name)
+    ids = table["chip_id"].to_numpy()
+    towers = {name: _embed_tower(family, name, stores[encoder.inputs[name].modality], ids, recipe) for name in fitting}
+    parts = [_rows(table, tower, init, name) for init in family for name, tower in towers.items()]
+    if len(fitting) == len(encoder.inputs) > 1:
+        parts += [_rows(table, _concat(towers), init, CONCAT) for init in family]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _embed_tower(
+    family: dict[str, Encoder], tower: str, store: ChipStore, ids: NDArray[Any], recipe: EmbedRecipe
+) -> _Tower:
+    """Each usable (chip, channel) is read once and goes through the trained encoder and its twins."""
+    trained = family["trained"]
+    usable = store.valid[:, trained.columns(tower, store)] >= MIN_VALID
+    if recipe.channels == "random":
+        usable = _one_each(usable, ids, tower, recipe.seed)
+    pairs = np.argwhere(usable)
+    sums: dict[str, NDArray[np.float64]] = {}
+    for rows in _batches(len(pairs)):
+        chips, bands = pairs[rows].T
+        images = trained.prepare(tower, store, chips, bands)
+        for init, encoder in family.items():
+            values = encoder.forward(tower, images).cpu().numpy()
+            total = sums.setdefault(init, np.zeros((len(usable), values.shape[1])))
+            np.add.at(total, chips, values)
+    used = usable.sum(axis=1)
+    having = np.flatnonzero(used)
+    means = {init: (total[having] / used[having, None]).astype(np.float32) for init, total in sums.items()}
+    return _Tower(having, used[having], means)
+
+
+def _batches(count: int) -> Iterator[slice]:
+    for start in range(0, count, BATCH):
+        yield slice(start, start + BATCH)
+
+
+def _one_each(usable: NDArray[np.bool_], ids: NDArray[Any], tower: str, seed: int) -> NDArray[np.bool_]:
+    """Keep one random usable channel of each chip, by its id: the order of the chips does not matter."""
+    chosen = np.zeros_like(usable)
+    for row in np.flatnonzero(usable.any(axis=1)):
+        key = hashlib.sha256(f"{seed} {tower} {ids[row]}".encode()).digest()
+        candidates = np.flatnonzero(usable[row])
+        chosen[row, candidates[int.from_bytes(key[:8], "big") % len(candidates)]] = True
+    return chosen
+
+
+def _concat(towers: dict[str, _Tower]) -> _Tower:
+    """All towers side by side, for the chips that have them all."""
+    shared = sorted(set.intersection(*(set(tower.chips.tolist()) for tower in towers.values())))
+    chips = np.array(shared, dtype=np.intp)
+    places = {name: np.searchsorted(tower.chips, chips) for name, tower in towers.items()}
+    used = np.sum([towers[name].used[place] for name, place in places.items()], axis=0)
+    inits = next(iter(towers.values())).embeddings
+    embeddings = {
+        init: np.concatenate([towers[name].embeddings[init][place] for name, place in places.items()], axis=1)
+        for init in inits
+    }
+    return _Tower(chips, used, embeddings)
+
+
+def _rows(table: Any, tower: _Tower, init: str, modality: str) -> Any:
+    """Rows of the output table."""
+    rows = table.iloc[tower.chips][["chip_id", "geometry", "split"]].copy()
+    rows["init"] = init
+    rows["modality"] = modality
+    rows["channels_used"] = tower.used
+    rows["embedding"] = list(tower.embeddings[init])
+    return rows

@@ -1,0 +1,159 @@
+"""Encoders on disk: weights, and the card without which they cannot be used."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from terraprobe.artifacts import atomic_path, digest, read_json, sha256_file
+from terraprobe.chips.store import ChipStore
+from terraprobe.errors import TerraprobeError
+from terraprobe.methods import load_method, recipe_model
+from terraprobe.normalisation import TowerInput
+
+WEIGHTS = "encoder.safetensors"
+CARD = "card.json"
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write weights as safetensors, with equal bytes for equal weights.
+
+    Args:
+        path: where to.
+        tensors: state of the towers.
+    """
+    from safetensors.torch import save_file
+
+    # One key: the order of several is not stable.
+    metadata = {"terraprobe": json.dumps({"format": 1}, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata=metadata)
+
+
+def count_parameters(towers: nn.ModuleDict) -> dict[str, Any]:
+    """Parameters of each part of each tower, and of all together."""
+    parts = {
+        name: {part: sum(p.numel() for p in module.parameters()) for part, module in tower.named_children()}
+        for name, tower in towers.items()
+    }
+    return {"towers": parts, "total": sum(sum(tower.values()) for tower in parts.values())}
+
+
+class Encoder:
+    """Towers with their normalisation sealed in.
+
+    Attributes:
+        name: of its folder, for errors.
+        card: what it is.
+        inputs: tower to what it takes.
+        digest: of weights or, for an untrained one, of card and seed.
+    """
+
+    def __init__(self, name: str, card: Mapping[str, Any], towers: nn.ModuleDict, identity: str) -> None:
+        self.name = name
+        self.card = card
+        self.digest = identity
+        self.inputs = {tower: TowerInput.from_card(record) for tower, record in card["towers"].items()}
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._towers = towers.to(self.device).eval()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Encoder":
+        """Read an encoder.
+
+        Raises:
+            TerraprobeError: weights or card are absent, broken, or do not belong together.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        card = read_json(folder / CARD)
+        path = folder / WEIGHTS
+        with torch.device("meta"):
+            towers = _build_towers(card)
+        try:
+            towers.load_state_dict(load_file(path), assign=True)
+        except FileNotFoundError as error:
+            raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise TerraprobeError(
+                f"{path}: not the weights that {folder / CARD} describes ({reason}). Delete both and run again."
+            ) from error
+        return cls(folder.name, card, towers, sha256_file(path))
+
+    @classmethod
+    def random_init(cls, card: Mapping[str, Any], seed: int, name: str = "random") -> "Encoder":
+        """An untrained twin: same architecture and normalisation, fresh weights.
+
+        Args:
+            card: of the trained encoder.
+            seed: of the weights.
+            name: for errors.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            towers = _build_towers(card)
+        return cls(name, card, towers, digest([card["towers"], card["recipe"], card["chip_px"], seed]))
+
+    def fitting_towers(self, modalities: set[str]) -> list[str]:
+        """Towers whose modality is among those given, in the card's order."""
+        return [name for name, tower in self.inputs.items() if tower.modality in modalities]
+
+    def columns(self, tower: str, store: ChipStore) -> NDArray[np.intp]:
+        """Channels of a store that a tower reads, in the tower's order.
+
+        Raises:
+            TerraprobeError: unit, bands or chip size are not those that the encoder was made for.
+        """
+        where = f"encoder {self.name}, tower {tower}, store {store.folder}"
+        if store.chip_px != self.card["chip_px"]:
+            raise TerraprobeError(
+                f"{where}: made for chips of {self.card['chip_px']} px, but the store has {store.chip_px} px. Give "
+                "both collections the same chip_px."
+            )
+        return self.inputs[tower].columns(store.layer, store.channels, where)
+
+    def prepare(self, tower: str, store: ChipStore, chips: NDArray[np.intp], bands: NDArray[np.intp]) -> Tensor:
+        """Read and normalise one (chip, band) pair a row.
+
+        Args:
+            tower: which one.
+            store: the chips.
+            chips: rows of the store, (B,).
+            bands: indices into `columns`, (B,).
+
+        Returns:
+            (B, 1, chip_px, chip_px), on the encoder's device.
+        """
+        dn = store.digital(chips, self.columns(tower, store)[bands])
+        return self.inputs[tower].prepare(
+            torch.from_numpy(dn).to(self.device), torch.from_numpy(bands).to(self.device), store.layer
+        )
+
+    def forward(self, tower: str, images: Tensor) -> Tensor:
+        """Embed what `prepare` gave: (B, D) float32, the tower's output after its projection."""
+        with torch.inference_mode():
+            embedded: Tensor = self._towers[tower](images).float()
+        return embedded
+
+    def embed(
+        self, tower: str, store: ChipStore, chips: NDArray[np.intp], bands: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Embed one (chip, band) pair a row: (B, D). See `prepare` for the arguments.
+
+        Raises:
+            TerraprobeError: unit, bands or chip size are not those that the encoder was made for.
+        """
+        values: NDArray[np.float32] = self.forward(tower, self.prepare(tower, store, chips, bands)).cpu().numpy()
+        return values
+
+
+def _build_towers(card: Mapping[str, Any]) -> nn.ModuleDict:
+    recipe = recipe_model(card["method"]).model_validate(card["recipe"])
+    return load_method(card["method"]).build_towers(recipe, card["chip_px"])

@@ -1,0 +1,312 @@
+"""The one training loop: seeded, resumable at any step, watched for collapse.
+
+Order and draws are functions of (seed, epoch, chip) and the learning rate is one of the step, so that a run that was
+killed and resumed gives the bytes of one that was not, at the same thread count.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from terraprobe.checkpoints import StateFolder
+from terraprobe.errors import TerraprobeError
+from terraprobe.health import MIN_CHIPS, PATIENCE, Health, measure_health
+from terraprobe.methods.base import Batch, Method
+from terraprobe.pool import ChipPool
+from terraprobe.stage import progress
+
+CHECKPOINT_SECONDS = 30.0
+"""Longest work that a kill can cost; longer where writing takes more than a twentieth of the time."""
+
+WRITE_SHARE = 0.05
+
+HEALTH_CHIPS = 256
+"""Validation chips whose embeddings are watched: several times the rank that a collapse would leave."""
+
+EXIT_INTERRUPTED = 75
+"""`EX_TEMPFAIL` of sysexits.h: run the same command again."""
+
+_STREAMS = {"order": 0, "draws": 1, "validation": 2, "health": 3}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a finished training gives.
+
+    Attributes:
+        towers: state of the best checkpoint's towers.
+        best_epoch: counted from 1.
+        history: one row an epoch.
+        seconds: of work, over all runs that it took.
+    """
+
+    towers: dict[str, Tensor]
+    best_epoch: int
+    history: list[dict[str, Any]]
+    seconds: float
+
+
+class Trainer:
+    """One training job.
+
+    Args:
+        method: networks and loss.
+        pool: the chips.
+        seed: of order and draws.
+        folder: where the state is kept.
+
+    Raises:
+        TerraprobeError: there are fewer than two train or validation chips that the loss can use.
+    """
+
+    def __init__(self, method: Method, pool: ChipPool, seed: int, folder: StateFolder) -> None:
+        self.method, self.pool, self.seed, self.folder = method, pool, seed, folder
+        self.recipe = method.recipe
+        self.train, self.val = (usable_chips(method, pool, split) for split in ("train", "val"))
+        self.batch_size = min(self.recipe.batch_size, len(self.train))
+        self.epoch_steps = len(self.train) // self.batch_size
+        self.steps = self.epoch_steps * self.recipe.epochs
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and self.device.type == "cuda")
+        method.network.to(self.device)
+        self.optimiser = method.optimiser()
+        self.step = 0
+        self.done: list[tuple[float, float]] = []  # loss and gradient norm of this epoch's steps
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"val_loss": float("inf"), "epoch": 0, "towers": {}}
+        self.untrained: dict[str, Health] = {}
+        self.strikes: dict[str, int] = {}
+        self.seconds = 0.0
+        self._drawn = -1  # epoch that the order and draws at hand belong to
+
+    def run(self) -> Trained:
+        """Train from the last state, or from the start, to the end.
+
+        Raises:
+            TerraprobeError: the loss is not a number, or a tower has collapsed.
+            SystemExit: with `EXIT_INTERRUPTED` after SIGTERM, SIGUSR1 or SIGINT; the state is on disk.
+        """
+        self._resume()
+        if not self.untrained:
+            self.untrained = self._health()
+        last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
+        with _asked_to_stop() as asked:
+            while self.step < self.steps:
+                self._train_step()
+                if self.step % self.epoch_steps == 0:
+                    self._end_epoch()
+                self.seconds, clock = self.seconds + time.monotonic() - clock, time.monotonic()
+                pause = max(CHECKPOINT_SECONDS, write_seconds / WRITE_SHARE)
+                if asked or self.step == self.steps or clock - last_write >= pause:
+                    self._save()
+                    last_write = time.monotonic()
+                    write_seconds = last_write - clock
+                if asked and self.step < self.steps:
+                    progress(
+                        f"stopped by {asked[0]} after step {self.step} of {self.steps}; state in {self.folder.path}. "
+                        "The same command goes on from there."
+                    )
+                    sys.exit(EXIT_INTERRUPTED)
+        self.folder.keep_last()
+        return Trained(self.best["towers"], self.best["epoch"], self.history, self.seconds)
+
+    def _train_step(self) -> None:
+        epoch, place = divmod(self.step, self.epoch_steps)
+        if epoch != self._drawn:
+            self._drawn = epoch
+            self._order = self._rng("order", epoch).permutation(self.train)
+            self._draws = self._rng("draws", epoch).random((len(self.pool), self.method.draws))
+        chips = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        rate = self.method.learning_rate(self.step, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.method.network.train()
+        self.optimiser.zero_grad()
+        loss = self._loss(self._fetch(chips, self._draws[chips]))
+        loss.backward()  # type: ignore[no-untyped-call]
+        grads = [p.grad for p in self.method.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise TerraprobeError(
+                f"step {self.step + 1}, epoch {epoch + 1}: the loss is {value} at learning rate {rate:.3g}. Lower lr "
+                f"or raise warmup in the encoder's recipe{', or set precision to fp32' if self.bf16 else ''}."
+            )
+        self.optimiser.step()
+        self.method.after_step()
+        self.done.append((value, float(norm)))
+        self.step += 1
+
+    def _end_epoch(self) -> None:
+        epoch = self.step // self.epoch_steps
+        losses, norms = np.array(self.done).T
+        self.done = []
+        val_loss = self._validate()
+        if val_loss < self.best["val_loss"]:
+            state = {k: v.detach().cpu().clone() for k, v in self.method.towers.state_dict().items()}
+            self.best = {"val_loss": val_loss, "epoch": epoch, "towers": state}
+        row = {
+            "step": self.step,
+            "epoch": epoch,
+            "loss": float(losses.mean()),
+            "val_loss": val_loss,
+            "lr": self.method.learning_rate(self.step - 1, self.steps),
+            "grad_norm": float(norms.mean()),
+        }
+        health = self._health()
+        self.history.append(row | _health_columns(health, self.untrained))
+        if epoch % max(1, self.recipe.epochs // 10) == 0 or epoch == self.recipe.epochs:
+            progress(
+                f"epoch {epoch} of {self.recipe.epochs}: loss {row['loss']:.4f}, validation {val_loss:.4f} "
+                f"(best {self.best['val_loss']:.4f} in epoch {self.best['epoch']}), "
+                f"effective rank {self.history[-1]['effective_rank']:.1f} "
+                f"(untrained {self.history[-1]['random_init_rank']:.1f})"
+            )
+        self._watch(health, epoch)
+
+    def _watch(self, health: Mapping[str, Health], epoch: int) -> None:
+        """Stop where a tower has been collapsed for `PATIENCE` epochs after the warm-up."""
+        if self.step <= self.recipe.warmup * self.steps:
+            return
+        for tower, now in health.items():
+            start = self.untrained[tower]
+            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start) else 0
+            if self.strikes[tower] >= PATIENCE:
+                raise TerraprobeError(
+                    f"tower {tower} has collapsed: after epoch {epoch} its embeddings of {HEALTH_CHIPS} validation "
+                    f"chips have effective rank {now.rank:.2f} and spread {now.std:.4f}; an untrained encoder has rank "
+                    f"{start.rank:.2f} and spread {start.std:.4f} on the same chips. Nothing was kept. Lower lr, raise "
+                    "warmup or batch_size, or look whether the tower's channels hold anything."
+                )
+
+    def _validate(self) -> float:
+        losses = []
+        self.method.network.eval()
+        with torch.no_grad():
+            for chips, uniform in self._val_batches():
+                losses.append(float(self._loss(self._fetch(chips, uniform))))
+        return float(np.mean(losses))
+
+    def _val_batches(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+        """The same batches and draws after every epoch; as large as in training where there are chips enough."""
+        size = min(self.recipe.batch_size, len(self.val))
+        rounds = -(-self.recipe.val_batches // (len(self.val) // size))
+        left = self.recipe.val_batches
+        for number in range(rounds):
+            rng = self._rng("validation", number)
+            chips = rng.permutation(self.val)
+            uniform = rng.random((len(chips), self.method.draws))
+            for start in range(0, len(chips) - size + 1, size)[:left]:
+                left -= 1
+                yield chips[start : start + size], uniform[start : start + size]
+
+    def _health(self) -> dict[str, Health]:
+        rng = self._rng("health", 0)
+        chips = np.sort(rng.permutation(self.val)[:HEALTH_CHIPS])
+        self.method.network.eval()
+        with torch.no_grad():
+            embedded = self.method.embed(self._fetch(chips, rng.random((len(chips), self.method.draws))))
+        found = {}
+        for tower, (rows, present) in embedded.items():
+            if int(present.sum()) >= MIN_CHIPS:
+                found[tower] = measure_health(rows[present].cpu().numpy())
+        return found
+
+    def _fetch(self, chips: NDArray[np.intp], uniform: NDArray[np.float64]) -> Batch:
+        batch = self.method.fetch(self.pool, chips, uniform)
+        return {
+            part: {name: t.to(self.device, non_blocking=True) for name, t in tensors.items()}
+            for part, tensors in batch.items()
+        }
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.method.loss(batch)
+
+    def _rng(self, stream: str, number: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, _STREAMS[stream], number])))
+
+    def _save(self) -> None:
+        self.folder.save(
+            self.step,
+            {
+                "step": self.step,
+                "network": self.method.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "done": self.done,
+                "history": self.history,
+                "best": self.best,
+                "untrained": {tower: (h.std, h.rank) for tower, h in self.untrained.items()},
+                "strikes": self.strikes,
+                "seconds": self.seconds,
+                "torch_rng": torch.get_rng_state(),
+            },
+        )
+
+    def _resume(self) -> None:
+        state = self.folder.load()
+        if state is None:
+            return
+        self.method.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.untrained = {tower: Health(*values) for tower, values in state["untrained"].items()}
+        for name in ("step", "done", "history", "best", "strikes", "seconds"):
+            setattr(self, name, state[name])
+        torch.set_rng_state(state["torch_rng"])
+        progress(f"resumed after step {self.step} of {self.steps} from {self.folder.path}")
+
+
+def usable_chips(method: Method, pool: ChipPool, split: str) -> NDArray[np.intp]:
+    """Chips of a split that the loss can use.
+
+    Raises:
+        TerraprobeError: there are fewer than two.
+    """
+    chips = np.flatnonzero((pool.split == split) & method.eligible(pool))
+    if len(chips) < 2:
+        raise TerraprobeError(
+            f"{', '.join(pool.collections)}: {len(chips)} usable {split} chips of {int((pool.split == split).sum())}, "
+            "at least 2 are needed. Look at the split's shares and at the valid shares of the stores."
+        )
+    return chips
+
+
+def _health_columns(health: Mapping[str, Health], untrained: Mapping[str, Health]) -> dict[str, Any]:
+    """The weakest tower's spread for the page, and every tower's rank."""
+    if not health:
+        return {"embedding_std": np.nan, "effective_rank": np.nan, "random_init_rank": np.nan, "weakest_tower": ""}
+    weakest = min(health, key=lambda tower: (health[tower].rank - 1) / max(untrained[tower].rank - 1, 1e-9))
+    columns: dict[str, Any] = {
+        "embedding_std": health[weakest].std,
+        "effective_rank": health[weakest].rank,
+        "random_init_rank": untrained[weakest].rank,
+        "weakest_tower": weakest,
+    }
+    for tower, now in health.items():
+        columns[f"effective_rank_{tower}"] = now.rank
+        columns[f"random_init_rank_{tower}"] = untrained[tower].rank
+    return columns
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[str]]:
+    """Collect the names of signals that ask for an end, instead of dying of them."""
+    asked: list[str] = []
+    wanted = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number in wanted:
+        signal.signal(number, lambda received, frame: asked.append(signal.Signals(received).name))
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,91 @@
+"""The report stage: one offline page, with its tables and figures beside it."""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from terraprobe.artifacts import atomic_path, read_table
+from terraprobe.errors import TerraprobeError
+from terraprobe.report.drawing import Gallery
+from terraprobe.report.html.render import render_page
+from terraprobe.report.inputs import read_collections, read_encoders
+from terraprobe.report.notes import ReportRecipe
+from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
+from terraprobe.report.projection import skipped_projections
+from terraprobe.report.sections import Material, headlines, opening, pictures, provenance
+from terraprobe.report.tables import Table, write_tables
+from terraprobe.stage import In, Ins, Out, progress
+
+CONTENTS = (
+    ("summary", "Summary"), ("places", "Where"), ("chips", "Chips"), ("training", "Training"),
+    ("fewshot", "Few labels"), ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"),
+    ("missing", "Missing"), ("provenance", "Provenance"),
+)  # fmt: skip
+"""Anchor and short title of every section, in order."""
+
+_LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "pandas", "matplotlib")
+
+
+def write_report(
+    *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
+    differences: In, recipe: ReportRecipe, page: Out,
+) -> None:  # fmt: skip
+    """Write the report of a study.
+
+    Args:
+        chips: `chips.parquet` of every collection.
+        labels: `labels.parquet` of every collection that has labels.
+        specs: `spec.json` of every chip store and label store.
+        cards: `card.json` of every encoder.
+        histories: `history.parquet` of every encoder.
+        projections: of `project_embeddings`.
+        scores: every score row; copied to the tables.
+        summary: of `gather_scores`.
+        differences: of `gather_scores`.
+        recipe: what the study says about itself.
+        page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
+
+    Raises:
+        TerraprobeError: an input is empty, missing or does not fit the others.
+    """
+    material = Material(
+        recipe=recipe,
+        collections=read_collections(recipe.collections, chips, labels, specs),
+        encoders=read_encoders(recipe.encoders, cards, histories),
+        summary=read_table(summary),
+        differences=read_table(differences),
+        projections=read_table(projections),
+    )
+    if not len(material.summary):
+        raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
+    tables = _tables(material)
+    content: dict[str, Any] = {
+        **{f"{table.name}_table": table for table in tables},
+        "recipe": recipe,
+        "contents": CONTENTS,
+        "summary": opening(material),
+        "headlines": headlines(material),
+        "skipped": skipped_projections(projections),
+        "encoders": provenance(material),
+        "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
+    }
+    tables += [item["table"] for item in content["headlines"] if item["table"]]
+    tables += [item["recipe"] for item in content["encoders"]]
+    tables += [Table("episodes", "", (), read_table(scores)), Table("differences", "", (), material.differences)]
+    gallery = Gallery(page.parent / "figures")
+    html = render_page({**content, **pictures(material, gallery)})
+    gallery.sweep()
+    write_tables(tables, page.parent / "tables")
+    with atomic_path(page) as temporary:
+        temporary.write_text(html)
+    progress(f"report: {len(gallery.names)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")
+
+
+def _tables(material: Material) -> list[Table]:
+    """Tables of the whole study."""
+    return [
+        collections_table(material.collections),
+        labels_table(material.collections),
+        missing_table(material.collections),
+        scores_table(material.summary, {c.name: c.note.kind for c in material.collections}),
+    ]

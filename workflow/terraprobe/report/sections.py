@@ -1,0 +1,151 @@
+"""What each section of the page is filled with."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from terraprobe.probes.tasks import define_task
+from terraprobe.report.curves import draw_curves
+from terraprobe.report.drawing import Gallery, Picture, house_style
+from terraprobe.report.inputs import Collection, TrainedEncoder
+from terraprobe.report.maps import draw_maps
+from terraprobe.report.notes import CollectionNote, ReportRecipe
+from terraprobe.report.overview import headline_table, recipe_table
+from terraprobe.report.results import curve_points, headline, refused
+from terraprobe.report.samples import draw_samples
+from terraprobe.report.scatter import draw_projections, draw_quantiles
+from terraprobe.report.training import card_facts, draw_training
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything the page is made of.
+
+    Attributes:
+        recipe: what the study says about itself.
+        collections: in the recipe's order.
+        encoders: in the recipe's order.
+        summary: of `gather_scores`.
+        differences: of `gather_scores`.
+        projections: of `project_embeddings`.
+    """
+
+    recipe: ReportRecipe
+    collections: Sequence[Collection]
+    encoders: Sequence[TrainedEncoder]
+    summary: pd.DataFrame
+    differences: pd.DataFrame
+    projections: pd.DataFrame
+
+    def note(self, collection: str) -> CollectionNote:
+        """What the study says about a collection."""
+        return next(note for note in self.recipe.collections if note.name == collection)
+
+    def tasks(self, collection: Collection) -> list[str]:
+        """Tasks that are scored on a collection, in the order of its labels."""
+        names = {e.name for e in self.recipe.evaluations if e.collection == collection.name}
+        known = self.summary[self.summary["value"].notna()]
+        scored = set(known.loc[known["evaluation"].isin(names), "task"])
+        return [str(name) for name in collection.labels if name in scored]
+
+
+def opening(material: Material) -> list[str]:
+    """What was trained on what, and how many chips there are."""
+    by_name = {c.name: c for c in material.collections}
+    counts = "; ".join(
+        f"{c.note.title} ({c.note.kind}): {len(c.chips):,} chips in {c.chips['block'].nunique():,} blocks"
+        for c in material.collections
+    )
+    sentences = [f"Data: {counts}."]
+    for encoder in material.encoders:
+        used = [by_name[name] for name in encoder.note.collections]
+        names = " and ".join(f"{c.note.title} ({c.note.kind})" for c in used)
+        n_train = encoder.card["chips"]["train"]
+        sentences.append(f"{encoder.note.title} was trained without labels on {n_train:,} train chips of {names}.")
+    return sentences
+
+
+def headlines(material: Material) -> list[dict[str, Any]]:
+    """Sentences and a table of differences for every evaluation and encoder that it judges."""
+    blocks = []
+    for evaluation in material.recipe.evaluations:
+        points = curve_points(material.summary, evaluation)
+        judged = set(material.summary.loc[material.summary["evaluation"] == evaluation.name, "encoder"])
+        for encoder in material.recipe.encoders:
+            if encoder.name in judged:
+                said = headline(points, material.differences, evaluation, encoder.name)
+                blocks.append(
+                    {
+                        "evaluation": evaluation,
+                        "encoder": encoder,
+                        "note": material.note(evaluation.collection),
+                        "sentences": said.sentences,
+                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows),
+                    }
+                )
+    return blocks
+
+
+def provenance(material: Material) -> list[dict[str, Any]]:
+    """Facts, recipe and card of every encoder."""
+    return [
+        {
+            "note": encoder.note,
+            "facts": card_facts(encoder.card),
+            "recipe": recipe_table(encoder),
+            "card": json.dumps(encoder.card, indent=1, sort_keys=True),
+        }
+        for encoder in material.encoders
+    ]
+
+
+def pictures(material: Material, gallery: Gallery) -> dict[str, Any]:
+    """Every section that is made of figures."""
+    collections = material.collections
+    with house_style():
+        return {
+            "places": [{"note": c.note, "pictures": draw_maps(c, gallery)} for c in collections],
+            "samples": [picture for c in collections for picture in draw_samples(c, gallery)],
+            "training": [_training(material, encoder, gallery) for encoder in material.encoders],
+            "fewshot": _fewshot(material, gallery),
+            "projections": _projections(material, gallery),
+            "quantiles": [picture for c in collections for picture in _quantiles(material, c, gallery)],
+        }
+
+
+def _training(material: Material, encoder: TrainedEncoder, gallery: Gallery) -> dict[str, Any]:
+    notes = [material.note(name) for name in encoder.note.collections]
+    return {"note": encoder.note, "collections": notes, "pictures": draw_training(encoder, gallery)}
+
+
+def _fewshot(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    items = []
+    for evaluation in material.recipe.evaluations:
+        note, points = material.note(evaluation.collection), curve_points(material.summary, evaluation)
+        drawn: list[Picture] = []
+        for encoder in material.recipe.encoders:
+            own = points[points["encoder"].isin([encoder.name, ""])]
+            drawn += draw_curves(evaluation, encoder, note, own, gallery)
+        reasons = list(refused(material.summary, evaluation).items())
+        items.append({"evaluation": evaluation, "note": note, "refused": reasons, "pictures": drawn})
+    return items
+
+
+def _projections(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    items, table = [], material.projections
+    for encoder in material.encoders:
+        for c in material.collections:
+            points = table[(table["encoder"] == encoder.note.name) & (table["collection"] == c.name)]
+            if len(points):
+                drawn = draw_projections(encoder, c, points, material.tasks(c), gallery)
+                items.append({"encoder": encoder.note, "note": c.note, "pictures": drawn})
+    return items
+
+
+def _quantiles(material: Material, collection: Collection, gallery: Gallery) -> list[Picture]:
+    train = collection.labels[collection.in_split("train")]
+    tasks = [define_task(task, train[task].to_numpy(float)) for task in material.tasks(collection)]
+    return draw_quantiles(collection, {task.name: task.threshold for task in tasks}, gallery)

@@ -1,0 +1,135 @@
+"""Stage `pretrain-encoder`: train one encoder by its method, keep the best checkpoint and say what it is."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError, model_validator
+
+from terraprobe.artifacts import digest, write_json, write_table
+from terraprobe.checkpoints import StateFolder
+from terraprobe.digest import code_digest
+from terraprobe.encoders import count_parameters, write_weights
+from terraprobe.loop import Trained, Trainer
+from terraprobe.methods import METHODS, load_method, recipe_model
+from terraprobe.methods.base import TrainRecipe, sourced
+from terraprobe.normalisation import fit_input
+from terraprobe.pool import ChipPool
+from terraprobe.stage import Ins, Out, Recipe, progress
+
+
+class PretrainRecipe(Recipe):
+    """What to pretrain.
+
+    Attributes:
+        method: name of the method table.
+        collections: names, in the order in which their chips are given.
+        seed: of initialisation, order and draws.
+        recipe: what differs from the method's own recipe.
+    """
+
+    method: str
+    collections: list[str]
+    seed: int = 0
+    recipe: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _recipe_fits(self) -> "PretrainRecipe":
+        if self.method not in METHODS:
+            raise ValueError(f"method: found {self.method!r}, allowed {', '.join(METHODS)}")
+        try:
+            _ = self.full
+        except ValidationError as error:
+            wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
+            raise ValueError(f"recipe of {self.method}: {'; '.join(wrong)}") from error
+        return self
+
+    @property
+    def full(self) -> TrainRecipe:
+        """The method's recipe with these differences."""
+        return recipe_model(self.method).model_validate(self.recipe)
+
+
+def pretrain_encoder(*, chips: Ins, stores: Ins, recipe: PretrainRecipe, weights: Out, card: Out, history: Out) -> None:
+    """Train an encoder on the train chips; keep the checkpoint with the lowest validation loss.
+
+    Args:
+        chips: `chips.parquet` of each collection, in the recipe's order.
+        stores: `spec.json` of every store that a tower reads.
+        recipe: method, seed and what differs from the method's recipe.
+        weights: `encoder.safetensors`, the towers of the best checkpoint.
+        card: `card.json`: what they are and what they were made of.
+        history: `history.parquet`, one row an epoch.
+
+    Raises:
+        TerraprobeError: a store or table does not fit, the loss is not a number, or a tower collapsed.
+        SystemExit: with status 75 after SIGTERM, SIGUSR1 or SIGINT; the same command goes on.
+    """
+    settings = recipe.full
+    torch.set_num_threads(settings.cpu_threads)
+    pool = ChipPool(chips, stores)
+    method = _build(recipe, settings, pool)
+    data = pool.content_digest()
+    trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, data)))
+    progress(f"{recipe.method}: {len(trainer.train)} train and {len(trainer.val)} validation chips")
+    trained = trainer.run()
+    write_weights(weights, trained.towers)
+    write_table(history, _history_frame(trained))
+    write_json(card, _card(recipe, settings, trainer, trained, data))
+    write_json(card.with_name("cost.json"), _cost(trainer, trained))
+
+
+def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool) -> Any:
+    train = (pool.split == "train").nonzero()[0]
+    inputs = {name: fit_input(pool, tower, train, recipe.seed, name) for name, tower in settings.towers.items()}
+    torch.manual_seed(recipe.seed)
+    return load_method(recipe.method)(settings, inputs, pool.layers, pool.chip_px)
+
+
+def _state_path(weights: Path, recipe: PretrainRecipe, settings: TrainRecipe, data: dict[str, Any]) -> Path:
+    """Beside the output, which Snakemake removes when a job fails; keyed by all that the result depends on."""
+    code = code_digest("terraprobe.train", METHODS[recipe.method])
+    key = digest([recipe.method, recipe.collections, recipe.seed, settings.model_dump(mode="json"), data, code])
+    return weights.with_name(f"state-{key[:12]}")
+
+
+def _history_frame(trained: Trained) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(trained.history)
+
+
+def _card(
+    recipe: PretrainRecipe, settings: TrainRecipe, trainer: Trainer, trained: Trained, data: dict[str, Any]
+) -> dict[str, Any]:
+    method = trainer.method
+    return {
+        "method": recipe.method,
+        "seed": recipe.seed,
+        "collections": recipe.collections,
+        "recipe": settings.model_dump(mode="json"),
+        "recipe_sources": {k: {"mark": v["mark"], "source": v["source"]} for k, v in sourced(settings).items()},
+        "chip_px": method.chip_px,
+        "towers": {name: tower.to_card() for name, tower in method.inputs.items()},
+        "parameters": count_parameters(method.towers),
+        "data": data,
+        "chips": {"train": len(trainer.train), "val": len(trainer.val)},
+        "batch": {"train": trainer.batch_size, "val": min(settings.batch_size, len(trainer.val))},
+        "best_epoch": trained.best_epoch,
+        "best_val_loss": trained.history[trained.best_epoch - 1]["val_loss"],
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in ("numpy", "terraprobe", "torch")}},
+    }
+
+
+def _cost(trainer: Trainer, trained: Trained) -> dict[str, Any]:
+    """Apart from the card: it differs between equal runs."""
+    device = trainer.device
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "precision": "bf16" if trainer.bf16 else "fp32",
+        "threads": torch.get_num_threads(),
+        "seconds": round(trained.seconds, 1),
+        "seconds_per_step": round(trained.seconds / trainer.steps, 4),
+    }
