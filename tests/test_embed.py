@@ -12,7 +12,7 @@ from terraprobe.embed import EmbedRecipe, embed_chips
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
 
-TOWERS = list(CHANNELS)
+TOWERS = sorted(CHANNELS)
 
 
 @pytest.fixture(autouse=True)
@@ -230,5 +230,5 @@ def test_broken_weights_are_one_sentence(encoder, tmp_path, damage):
         card = read_json(folder / "card.json")
         card["recipe"]["depth"] += 1
         write_json(folder / "card.json", card)
-    with pytest.raises(TerraprobeError, match="encoder.safetensors: not (found|the weights)"):
+    with pytest.raises(TerraprobeError, match=r"encoder.safetensors: not (found|the weights)"):
         Encoder.load(folder)

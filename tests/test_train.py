@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pretraining import CHANNELS, CHIPS, POISON, TINY, in_child, make_collection, make_store, pretrain, specs
-from terraprobe import checkpoints, loop
+from terraprobe import checkpoints, loop, train
 from terraprobe.artifacts import read_json
 from terraprobe.checkpoints import StateFolder
 from terraprobe.errors import TerraprobeError
@@ -163,6 +163,17 @@ def test_killed_twice_and_between_checkpoints(land, whole, tmp_path, monkeypatch
             pretrain(land, tmp_path)
 
         assert in_child(doomed) == -signal.SIGKILL
+    pretrain(land, tmp_path)
+    assert contents(tmp_path) == contents(whole)
+
+
+def test_killed_between_two_outputs(land, whole, tmp_path):
+    def doomed():
+        train.write_table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        pretrain(land, tmp_path)
+
+    assert in_child(doomed) == -signal.SIGKILL
+    assert (tmp_path / FILES[0]).exists()
     pretrain(land, tmp_path)
     assert contents(tmp_path) == contents(whole)
 
@@ -342,7 +353,7 @@ def test_stores_that_do_not_fit_are_refused(land, tmp_path):
         pretrain(folder, tmp_path / "encoder")
     pixels, valid = np.full((CHIPS, 4, 16, 16), POISON), np.ones((CHIPS, 4), np.float32)
     make_store(folder / "chips/s1_coherence", "s1_coherence", pixels, valid)
-    with pytest.raises(TerraprobeError, match="chips of (16|32) px, another store of this job has (32|16) px"):
+    with pytest.raises(TerraprobeError, match=r"chips of (16|32) px, another store of this job has (32|16) px"):
         pretrain(folder, tmp_path / "encoder")
     make_store(folder / "chips/s1_coherence", "s1_coherence", pixels[:7].repeat(2, 2).repeat(2, 3), valid[:7])
     with pytest.raises(TerraprobeError, match=r"7 chips, but .* has 40"):

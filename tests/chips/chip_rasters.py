@@ -11,6 +11,7 @@ from netCDF4 import Dataset
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
+from terraprobe.acquire.manifest import write_manifest
 from terraprobe.artifacts import write_table
 from terraprobe.chips.cut import CutRecipe, SealRecipe, cut_chips, seal_store
 from terraprobe.chips.store import ChipStore
@@ -87,8 +88,17 @@ def cut(grid, tiles, layer, shard="000"):
     folder = grid.parent / layer
     pixels, valid = folder / f"{shard}.npy", folder / f"{shard}.valid.npy"
     recipe = CutRecipe(layer=layer, shard=shard)
-    cut_chips(grid=grid, tiles=list(tiles), recipe=recipe, pixels=pixels, valid=valid)
+    listed = manifest_of(layer, tiles, folder / f"{shard}.manifest.json")
+    cut_chips(grid=grid, manifest=listed, recipe=recipe, pixels=pixels, valid=valid)
     return np.load(pixels), np.load(valid)
+
+
+def manifest_of(layer, tiles, path):
+    """List tiles, wherever they are, as one layer of a source."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [os.path.relpath(tile, path.parent) for tile in tiles]
+    write_manifest(path, {}, [(name, layer, {}) for name in names])
+    return path
 
 
 def seal_and_open(grid, layer, shards=("000",)):

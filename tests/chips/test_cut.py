@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from chip_rasters import LEFT, MONTHLY, TOP, UTM, cut, gunw_name, seal_and_open, write_grid, write_gunw, write_tile
+from chip_rasters import (
+    LEFT,
+    MONTHLY,
+    TOP,
+    UTM,
+    cut,
+    gunw_name,
+    manifest_of,
+    seal_and_open,
+    write_grid,
+    write_gunw,
+    write_tile,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
@@ -342,13 +354,14 @@ def test_kill_while_cutting_leaves_no_final_name(tmp_path):
         "def write(chips, cell, writer, shares, nodata):\n"
         "    slow(chips, cell, writer, shares, nodata); print('wrote', flush=True); time.sleep(0.05)\n"
         "cut._write_cell, cut.CELL_PX = write, 160\n"
-        "grid, tile, pixels = map(Path, sys.argv[1:])\n"
+        "grid, listed, pixels = map(Path, sys.argv[1:])\n"
         "recipe = cut.CutRecipe(layer='s2_rgb_monthly', shard='000')\n"
-        "cut.cut_chips(grid=grid, tiles=[tile], recipe=recipe, pixels=pixels, valid=pixels.with_suffix('.valid.npy'))\n"
+        "cut.cut_chips(grid=grid, manifest=listed, recipe=recipe, pixels=pixels, valid=pixels.with_suffix('.valid.npy'))\n"
     )
     final.unlink()
+    listed = manifest_of("s2_rgb_monthly", [tile], tmp_path / "manifest.json")
     for written in (1, 9):
-        command = [sys.executable, "-c", code, str(grid), str(tile), str(final)]
+        command = [sys.executable, "-c", code, str(grid), str(listed), str(final)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         for _ in range(written):
             assert process.stdout.readline() == "wrote\n"

@@ -264,6 +264,12 @@ def test_recipes_that_cannot_work_are_refused(recipe, words):
         Clip3Recipe(**recipe)
 
 
+def test_the_order_of_the_towers_is_that_of_their_names():
+    towers = {name: {"modality": name} for name in ("s2_l1c", "s1_grd")}
+    assert list(Clip3Recipe(towers=towers).towers) == ["s1_grd", "s2_l1c"]
+    assert list(Clip3Recipe().towers) == sorted(Clip3Recipe().towers)
+
+
 def test_a_recipe_is_checked_without_torch():
     code = "import sys, terraprobe.methods as m; m.recipe_model('clip3')(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -25,8 +25,8 @@ RECIPE = ReportRecipe(
         CollectionNote(name="sim", title="Simland", simulated=True, source="Made by a generator.", licence="MIT"),
     ),
     encoders=(
-        EncoderNote(name="clip3_s2", title="Two towers", collections=("scene",), deviations=("Bands, not sensors.",)),
-        EncoderNote(name="clip3_sim", title="Three towers", collections=("sim",)),
+        EncoderNote(name="clip3_s2", title="Two towers", collections=("scene",), data="Scene (real)", deviations=("Bands, not sensors.",)),
+        EncoderNote(name="clip3_sim", title="Three towers", collections=("sim",), data="Simland (simulated)"),
     ),
     evaluations=(
         EvaluationNote(name="forest_scene", title="Few-shot forests on Scene", collection="scene"),
@@ -110,7 +110,9 @@ def test_page_is_accessible(page: Path) -> None:
 def test_real_and_simulated_are_named(page: Path) -> None:
     html = page.read_text()
     assert html.count('class="badge real"') > 3 and html.count('class="badge simulated"') > 3
-    captions = re.findall(r'<figure id="fig-(?:map|samples|tsne|curves)[^"]*".*?</figure>', html, re.DOTALL)
+    captions = re.findall(
+        r'<figure id="fig-(?:map|samples|tsne|curves|differences|training|quantiles)[^"]*".*?</figure>', html, re.DOTALL
+    )
     assert captions and all("(real)" in c or "(simulated)" in c for c in captions)
     assert "© OpenStreetMap contributors, ODbL." in html
 

@@ -16,6 +16,14 @@ def tiles(collection, layer=None, shard=None):
     return [f"{folder}/{name}" for one in layers for name in files[one]]
 
 
+def manifest(collection, shard):
+    """What lists the raw files of one storage shard."""
+    entry = NAMES[collection]
+    if entry.kind == "scene":
+        return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
+    return f"{ROOT}/collections/{collection}/tiles/{shard}.json"
+
+
 for scene in sorted({c.scene for c in STUDY.collections if c.kind == "scene"}):
 
     rule:
@@ -91,4 +99,4 @@ for entry in (c for c in STUDY.collections if c.kind == "simulated"):
                 code=code("simulate-places"),
             shell:
                 "python -m terraprobe simulate-places --recipe {params.recipe:q} --code {params.code}"
-                " --tiles {output.tiles} 2>&1 | tee {log} >&2"
+                " --manifest {output.manifest} 2>&1 | tee {log} >&2"

@@ -8,6 +8,7 @@ rule cut_chips:
     input:
         grid=f"{COLLECTION}/grid.parquet",
         tiles=lambda w: tiles(w.collection, w.layer, w.shard),
+        manifest=lambda w: manifest(w.collection, w.shard),
     output:
         pixels=f"{STORE}/{{shard}}.npy",
         valid=f"{STORE}/{{shard}}.valid.npy",
@@ -24,7 +25,7 @@ rule cut_chips:
         recipe=lambda w: recipe(layer=w.layer, shard=w.shard),
         code=code("cut-chips"),
     shell:
-        "python -m terraprobe cut-chips --grid {input.grid} --tiles {input.tiles} --recipe {params.recipe:q}"
+        "python -m terraprobe cut-chips --grid {input.grid} --manifest {input.manifest} --recipe {params.recipe:q}"
         " --code {params.code} --pixels {output.pixels} --valid {output.valid} 2>&1 | tee {log} >&2"
 
 

@@ -1,15 +1,20 @@
 """What came out: one table of scores, t-SNE pictures, one page."""
 
+from terraprobe.report.recipe import report_recipe
+
 EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in STUDY.encoders_of(c)]
 LABELLED = [c.name for c in STUDY.collections if c.labels]
 
 
 rule gather_scores:
-    """All scores of the study in one table."""
+    """All scores of the study in one table, with intervals and paired differences."""
     input:
         scores=score_files("parquet"),
+        blocks=score_files("blocks.parquet"),
     output:
         table=f"{ROOT}/scores.parquet",
+        summary=f"{ROOT}/summary.parquet",
+        differences=f"{ROOT}/differences.parquet",
     params:
         recipe=recipe(),
         code=code("gather-scores"),
@@ -23,8 +28,9 @@ rule gather_scores:
     conda:
         ENVIRONMENT
     shell:
-        "python -m terraprobe gather-scores --scores {input.scores} --recipe {params.recipe:q} --code {params.code}"
-        " --table {output.table} 2>&1 | tee {log} >&2"
+        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks} --recipe {params.recipe:q}"
+        " --code {params.code} --table {output.table} --summary {output.summary} --differences {output.differences}"
+        " 2>&1 | tee {log} >&2"
 
 
 rule project_embeddings:
@@ -54,12 +60,18 @@ rule write_report:
     """One offline page."""
     input:
         chips=[f"{ROOT}/collections/{c}/chips.parquet" for c in NAMES],
-        table=f"{ROOT}/scores.parquet",
+        labels=[f"{ROOT}/collections/{c}/labels.parquet" for c in LABELLED],
+        specs=[s for c in NAMES for kind in ("chips", "labels") for s in stores(c, kind)],
+        cards=[f"{ROOT}/encoders/{e.name}/card.json" for e in STUDY.encoders],
+        histories=[f"{ROOT}/encoders/{e.name}/history.parquet" for e in STUDY.encoders],
         projections=f"{ROOT}/projections.parquet",
+        scores=f"{ROOT}/scores.parquet",
+        summary=f"{ROOT}/summary.parquet",
+        differences=f"{ROOT}/differences.parquet",
     output:
         page=f"{ROOT}/report/index.html",
     params:
-        recipe=recipe(study=STUDY.study),
+        recipe=recipe(**report_recipe(STUDY).model_dump(mode="json")),
         code=code("write-report"),
     log:
         f"{ROOT}/logs/write_report/all.log",
@@ -71,5 +83,7 @@ rule write_report:
     conda:
         ENVIRONMENT
     shell:
-        "python -m terraprobe write-report --recipe {params.recipe:q} --code {params.code} --page {output.page}"
-        " 2>&1 | tee {log} >&2"
+        "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
+        " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
+        " --scores {input.scores} --summary {input.summary} --differences {input.differences}"
+        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee {log} >&2"

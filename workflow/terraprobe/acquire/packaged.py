@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from terraprobe.artifacts import atomic_path, sha256_file, write_json
+from terraprobe.acquire.manifest import write_manifest
+from terraprobe.artifacts import atomic_path
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import L1C_BANDS
 from terraprobe.stage import Out, Outs, Recipe, progress
@@ -146,7 +147,7 @@ def fetch_scene(*, recipe: SceneRecipe, tiles: Outs, manifest: Out) -> None:
 
     Args:
         recipe: which scene.
-        tiles: one path for each of `raw_files`, told apart by their names.
+        tiles: one path for each of `raw_files`, told apart by their names, in the folder of the manifest.
         manifest: JSON: where the files come from, and bytes, SHA-256, licence and status of each. Written last.
 
     Raises:
@@ -170,7 +171,12 @@ def fetch_scene(*, recipe: SceneRecipe, tiles: Outs, manifest: Out) -> None:
         for name, source in sources.items():
             with atomic_path(by_name[name]) as temporary:
                 shutil.copyfile(source, temporary)
-    write_json(manifest, _manifest(scene, by_name))
+    files = [
+        (name, layer, {"source": f"{scene.folder}/{inner}", "licence": scene.licences[layer], "status": "ok"})
+        for layer, listed in scene.files.items()
+        for name, inner in listed
+    ]
+    write_manifest(manifest, _source(scene), files)
     total = sum(path.stat().st_size for path in tiles)
     progress(f"{scene.name}: {len(tiles)} files, {total / 1e6:.1f} MB from {scene.package} {scene.version}")
 
@@ -260,20 +266,8 @@ def _listed_file(root: Path, scene: PackagedScene, inner: str) -> Path:
     return path
 
 
-def _manifest(scene: PackagedScene, by_name: Mapping[str, Path]) -> dict[str, object]:
-    files = [
-        {
-            "name": name,
-            "layer": layer,
-            "source": f"{scene.folder}/{inner}",
-            "bytes": by_name[name].stat().st_size,
-            "sha256": sha256_file(by_name[name]),
-            "licence": scene.licences[layer],
-            "status": "ok",
-        }
-        for layer, files in scene.files.items()
-        for name, inner in files
-    ]
+def _source(scene: PackagedScene) -> dict[str, object]:
+    """What the manifest says of all files of a scene."""
     return {
         "dataset": scene.name,
         "package": scene.package,
@@ -282,5 +276,4 @@ def _manifest(scene: PackagedScene, by_name: Mapping[str, Path]) -> dict[str, ob
         "acquired": scene.date,
         "note": scene.note,
         "credentials": "none",
-        "files": files,
     }

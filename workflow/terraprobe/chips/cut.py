@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terraprobe.acquire.manifest import layer_tiles
 from terraprobe.artifacts import read_table, table_metadata
 from terraprobe.chips.polygons import PolygonTile
 from terraprobe.chips.store import ArrayWriter, StoreLayer, open_array, seal, write_array
@@ -59,7 +60,7 @@ class Cell:
     chips: list[tuple[int, int, int]]
 
 
-def cut_chips(*, grid: In, tiles: Ins, recipe: CutRecipe, pixels: Out, valid: Out) -> None:
+def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: Out) -> None:
     """Cut every chip of one shard out of the tiles of one layer.
 
     Every band is resampled to the chip's own 10 m grid by geotransform: bilinear for measurements, nearest for
@@ -68,7 +69,7 @@ def cut_chips(*, grid: In, tiles: Ins, recipe: CutRecipe, pixels: Out, valid: Ou
 
     Args:
         grid: the collection's `grid.parquet`.
-        tiles: raster files of the layer (for `osm` vector files).
+        manifest: of the source; its raster files of the layer (for `osm` vector files) are read.
         recipe: which layer and shard.
         pixels: `.npy`, axes (chip, channel, y, x), integer DN of the store.
         valid: `.npy`, float32, axes (chip, channel), share of observed pixels.
@@ -78,7 +79,7 @@ def cut_chips(*, grid: In, tiles: Ins, recipe: CutRecipe, pixels: Out, valid: Ou
     """
     layer = find_layer(recipe.layer)
     frame, chip_px = _read_shard(grid, recipe.shard)
-    cutter = _choose_cutter(layer, tiles, frame)
+    cutter = _choose_cutter(layer, layer_tiles(manifest, recipe.layer), frame)
     shares = np.zeros((len(frame), cutter.channels), np.float32)
     with open_array(pixels, (len(frame), cutter.channels, chip_px, chip_px), layer.dtype) as writer:
         for cell in _cells(frame["crs"].tolist(), np.stack(frame["transform"].to_list()), chip_px, CELL_PX):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from terraprobe.methods.base import Batch, Method, Note, Source, TowerRecipe, TrainRecipe
 from terraprobe.modalities import MODALITIES
@@ -34,7 +34,7 @@ MIN_TOWERS = 2
 """A chip with one modality is in no pair."""
 
 _PAPER_TOWERS = MappingProxyType(
-    {name: TowerRecipe(modality=name) for name in ("s2_rgb_monthly", "s1_grd_monthly", "s1_coherence")}
+    {name: TowerRecipe(modality=name) for name in ("s1_coherence", "s1_grd_monthly", "s2_rgb_monthly")}
 )
 
 
@@ -42,7 +42,7 @@ class Clip3Recipe(TrainRecipe):
     """Recipe of `clip3`; the defaults are the paper's full size.
 
     Attributes:
-        towers: name to what the tower sees.
+        towers: name to what the tower sees, in the order of their names.
         width: of the tokens.
         depth: layers of each tower.
         heads: attention heads.
@@ -63,6 +63,12 @@ class Clip3Recipe(TrainRecipe):
     lr: Annotated[float, Field(gt=0), Source("D", "sec. 2 Loss: AdamW")] = 1e-4
     weight_decay: Annotated[float, Field(ge=0), Source("D", "sec. 2 Loss: AdamW")] = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1), Source("D", "sec. 2 Loss: warm-up, then cosine")] = 0.05
+
+    @field_validator("towers")
+    @classmethod
+    def _by_name(cls, towers: dict[str, TowerRecipe]) -> dict[str, TowerRecipe]:
+        """Sort: JSON on the way here may have lost the order, and draws and concatenation must not depend on it."""
+        return dict(sorted(towers.items()))
 
     @model_validator(mode="after")
     def _towers_fit(self) -> "Clip3Recipe":
@@ -114,7 +120,9 @@ class Clip3(Method):
         Note("usable channel", "at least half of its pixels observed", Source("D", "methods state no share")),
         Note("missing modality", "drops the chip from the pairs that need it", Source("D", "sec. 2 Missing data")),
         Note("read-out", "CLS token, final LayerNorm, linear projection", Source("I", "sec. 2 Towers: 259M in all")),
-        Note("initialisation", "PyTorch's own; tokens and positions truncated N(0, 0.02)", Source("D", "stated nowhere")),
+        Note(
+            "initialisation", "PyTorch's own; tokens and positions truncated N(0, 0.02)", Source("D", "stated nowhere")
+        ),
         Note("augmentation", "none", Source("D", "stated nowhere")),
         Note("normalisation", "mean and SD per channel, 1,000 train chips", Source("C", "sec. 2 Normalisation")),
         Note("variable channels", "one mean and SD for all of a modality's", Source("D", "they have no identity")),

@@ -52,7 +52,7 @@ def draw_curves(
         modalities = sorted(set(trained["modality"]), key=lambda m: (m == "concat", m))
         if not modalities:
             continue
-        figure, axes = themed_figure(1.1 + 2.0 * -(-len(modalities) // 2), -(-len(modalities) // 2), 2, sharey=True)
+        figure, axes = themed_figure(1.4 + 2.0 * -(-len(modalities) // 2), -(-len(modalities) // 2), 2, sharey=True)
         for ax, modality in zip(axes.flat, modalities, strict=False):
             _panel(ax, floors_of(rows, modality), modality)
         for ax in axes.flat[len(modalities) :]:
@@ -62,6 +62,7 @@ def draw_curves(
         for ax in axes[:, 0]:
             ax.set_ylabel(str(trained["metric"].iloc[0]).replace("_", " "))
         _key(figure, rows)
+        figure.suptitle(f"{label_title(task)}, {collection.title} ({collection.kind})", x=0.02, ha="left", size=11)
         name = f"curves-{evaluation.name}-{encoder.name}-{task}"
         pictures.append(gallery.add(name, figure, *_words(encoder, collection, task, trained)))
     return pictures

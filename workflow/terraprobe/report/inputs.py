@@ -10,6 +10,7 @@ import pandas as pd
 from terraprobe.artifacts import read_json, read_table
 from terraprobe.chips.store import ChipStore
 from terraprobe.errors import TerraprobeError
+from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.report.notes import CollectionNote, EncoderNote
 
 SPLITS = ("train", "val", "test", "buffer")
@@ -92,8 +93,10 @@ def read_collections(
 
 
 def _stores(specs: list[Path], collection: str, kind: str, n_chips: int) -> dict[str, ChipStore]:
+    order = {name: place for place, name in enumerate([*MODALITIES, *LABELS])}
     folders = [p.parent for p in specs if p.parts[-4:-2] == (collection, kind)]
-    stores = {folder.name: ChipStore.open(folder) for folder in sorted(folders)}
+    folders.sort(key=lambda folder: order[folder.name])
+    stores = {folder.name: ChipStore.open(folder) for folder in folders}
     for name, store in stores.items():
         if len(store) != n_chips:
             raise TerraprobeError(

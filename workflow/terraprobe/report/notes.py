@@ -37,12 +37,14 @@ class EncoderNote(Recipe):
         name: as in the study file.
         title: short, for headings and figures.
         collections: that it was trained on.
+        data: the same for people, such as `Virginia (real)`.
         deviations: where it leaves its paper, one sentence each.
     """
 
     name: str
     title: str
     collections: tuple[str, ...]
+    data: str
     deviations: tuple[str, ...] = ()
 
 

@@ -133,16 +133,23 @@ def recipe_table(encoder: TrainedEncoder) -> Table:
     return Table(f"recipe-{encoder.note.name}", caption, columns, frame)
 
 
-def headline_table(name: str, rows: pd.DataFrame) -> Table | None:
-    """Paired differences of one encoder from each rival; None where there are none."""
+def headline_table(name: str, rows: pd.DataFrame, kind: str) -> Table | None:
+    """Paired differences of one encoder from each rival; None where there are none.
+
+    Args:
+        name: of evaluation and encoder.
+        rows: of a `results.Headline`.
+        kind: `real` or `simulated`.
+    """
     if not len(rows):
         return None
     order = {rival: k for k, rival in enumerate(RIVALS)}
     known = rows[rows["rival"].isin(RIVALS)]
     known = known.sort_values(["task", "rival"], key=lambda s: s.map(order) if s.name == "rival" else s)
-    known = known.assign(rival_title=known["rival"].map(RIVAL_TITLES))
+    known = known.assign(rival_title=known["rival"].map(RIVAL_TITLES), data=kind)
     columns = (
         Column("task", "task", label_title),
+        Column("data", "data"),
         Column("n_shots", "labels", lambda n: size_words(int(n)).removesuffix(" labels")),
         Column("value", "trained", score, number=True),
         Column("rival_title", "against"),

@@ -59,12 +59,13 @@ def write_report(
     if not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
     tables = _tables(material)
+    gallery = Gallery(page.parent / "figures")
     content: dict[str, Any] = {
         **{f"{table.name}_table": table for table in tables},
         "recipe": recipe,
         "contents": CONTENTS,
         "summary": opening(material),
-        "headlines": headlines(material),
+        "headlines": headlines(material, gallery),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
@@ -72,7 +73,6 @@ def write_report(
     tables += [item["table"] for item in content["headlines"] if item["table"]]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [Table("episodes", "", (), read_table(scores)), Table("differences", "", (), material.differences)]
-    gallery = Gallery(page.parent / "figures")
     html = render_page({**content, **pictures(material, gallery)})
     gallery.sweep()
     write_tables(tables, page.parent / "tables")

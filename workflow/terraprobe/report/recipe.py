@@ -24,21 +24,26 @@ def report_recipe(study: Study) -> ReportRecipe:
     warning = (
         " Part of the data is simulated: scores on it show that the pipeline works, not what is true of the Earth."
     )
+    collections = tuple(_collection(c) for c in study.collections)
     return ReportRecipe(
         study=study.study,
         title=study.title or study.study,
         about=ABOUT + (warning if simulated else ""),
-        collections=tuple(_collection(c) for c in study.collections),
-        encoders=tuple(_encoder(e) for e in study.encoders),
+        collections=collections,
+        encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(
-            EvaluationNote(name=e.name, title=f"Few-shot forests on {e.collection.title()}", collection=e.collection)
+            EvaluationNote(name=e.name, title=f"Few-shot forests on {_title(e.collection)}", collection=e.collection)
             for e in study.evaluations
         ),
     )
 
 
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
 def _collection(collection: SceneCollection | SimulatedCollection) -> CollectionNote:
-    title = collection.name.replace("_", " ").capitalize()
+    title = _title(collection.name)
     split = _split(collection)
     if isinstance(collection, SimulatedCollection):
         world = collection.world
@@ -77,7 +82,7 @@ def _split(collection: SceneCollection | SimulatedCollection) -> str:
     )
 
 
-def _encoder(encoder: "EncoderEntry") -> EncoderNote:
+def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> EncoderNote:
     towers = encoder.full_recipe.towers
     deviations = []
     modalities = sorted({tower.modality for tower in towers.values()})
@@ -91,5 +96,6 @@ def _encoder(encoder: "EncoderEntry") -> EncoderNote:
         name=encoder.name,
         title=f"{encoder.name} ({' + '.join(towers)})",
         collections=tuple(encoder.collections),
+        data=" and ".join(f"{note.title} ({note.kind})" for note in notes if note.name in encoder.collections),
         deviations=tuple(deviations),
     )

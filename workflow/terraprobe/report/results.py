@@ -90,7 +90,7 @@ def verdict(row: "pd.Series[float]") -> str:
 
 def label_title(task: str) -> str:
     """Name of a label for people: `OSM forest`."""
-    return task.replace("osm_", "OSM ").replace("_", " ")
+    return task.replace("osm_", "OSM ").replace("builtup", "built-up").replace("_", " ")
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,11 @@ def _dots(curve: pd.DataFrame) -> str:
     """Labels needed for 95 % of the full-data score and of its gain over the majority class."""
     parts = []
     for column, words in (("dot", "score"), ("gain_dot", "gain over the majority class")):
-        at = curve[curve[column]].sort_values("task")
-        if len(at):
-            sizes = ", ".join(
-                f"{label_title(row['task'])} {size_words(int(row['n_shots']))}" for _, row in at.iterrows()
-            )
-            parts.append(f"95 % of the full-data {words} is first reached with: {sizes}")
-    return ". ".join(parts) + "." if parts else ""
+        at = curve[curve[column]].sort_values("n_train")
+        sizes = [
+            f"{size_words(int(str(n_shots)))} on {_listed(sorted(rows['task']))}"
+            for n_shots, rows in at.groupby("n_shots", sort=False)
+        ]
+        if sizes:
+            parts.append(f"95 % of the full-data {words} is first reached with {'; '.join(sizes)}.")
+    return " ".join(parts)

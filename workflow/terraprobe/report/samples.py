@@ -47,7 +47,7 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
     chips = choose_samples(collection)
     rows = [row for name, store in collection.modalities.items() for row in _modality_rows(name, store, chips)]
     rows += [_label_row(name, store, chips) for name, store in collection.layers.items()]
-    figure, axes = themed_figure(1.22 * len(rows) + 0.4, len(rows), len(chips))
+    figure, axes = themed_figure(1.22 * len(rows) + 0.6, len(rows), len(chips))
     for row, line in zip(rows, axes, strict=True):
         for ax, image in zip(line, row.images, strict=True):
             ax.imshow(image, **{"interpolation": "none", **row.options})
@@ -59,6 +59,7 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
     classes = {name: colour for name, store in collection.layers.items() for name, colour in _key(name, store, chips)}
     if classes:
         colour_key(figure, classes)
+    figure.suptitle(f"{collection.note.title} ({collection.note.kind})", x=0.02, ha="left", size=11)
     side_m = next(iter(collection.modalities.values())).chip_px * 10
     note = collection.note
     alt = f"{len(chips)} chips of {note.title} side by side; rows: {'; '.join(row.title for row in rows)}."

@@ -97,7 +97,8 @@ def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     modalities = sorted(set(points["modality"]), key=lambda m: (m == "concat", m))
     columns = 2 if len(modalities) > 1 else 1
     lines = -(-len(modalities) // columns)
-    figure, axes = themed_figure(0.65 + (4.1 if columns == 1 else 2.05) * lines, lines, columns)
+    figure, axes = themed_figure(0.9 + (4.1 if columns == 1 else 2.05) * lines, lines, columns)
+    figure.suptitle(shown.where, x=0.02, ha="left", size=10)
     values, norm = shown.scaled()
     for ax, modality in zip(axes.flat, modalities, strict=False):
         mask = (points["modality"] == modality).to_numpy()

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from terraprobe.probes.tasks import define_task
+from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder
@@ -54,36 +55,37 @@ class Material:
 
 def opening(material: Material) -> list[str]:
     """What was trained on what, and how many chips there are."""
-    by_name = {c.name: c for c in material.collections}
     counts = "; ".join(
         f"{c.note.title} ({c.note.kind}): {len(c.chips):,} chips in {c.chips['block'].nunique():,} blocks"
         for c in material.collections
     )
     sentences = [f"Data: {counts}."]
     for encoder in material.encoders:
-        used = [by_name[name] for name in encoder.note.collections]
-        names = " and ".join(f"{c.note.title} ({c.note.kind})" for c in used)
-        n_train = encoder.card["chips"]["train"]
-        sentences.append(f"{encoder.note.title} was trained without labels on {n_train:,} train chips of {names}.")
+        n_train, data = encoder.card["chips"]["train"], encoder.note.data
+        sentences.append(f"{encoder.note.title} was trained without labels on {n_train:,} train chips of {data}.")
     return sentences
 
 
-def headlines(material: Material) -> list[dict[str, Any]]:
-    """Sentences and a table of differences for every evaluation and encoder that it judges."""
+def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, a picture and a table of differences for every evaluation and encoder that it judges."""
     blocks = []
     for evaluation in material.recipe.evaluations:
         points = curve_points(material.summary, evaluation)
         judged = set(material.summary.loc[material.summary["evaluation"] == evaluation.name, "encoder"])
         for encoder in material.recipe.encoders:
             if encoder.name in judged:
+                note = material.note(evaluation.collection)
                 said = headline(points, material.differences, evaluation, encoder.name)
+                with house_style():
+                    drawn = draw_differences(evaluation.name, encoder, note, said.rows, gallery)
                 blocks.append(
                     {
                         "evaluation": evaluation,
                         "encoder": encoder,
-                        "note": material.note(evaluation.collection),
+                        "note": note,
+                        "pictures": drawn,
                         "sentences": said.sentences,
-                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows),
+                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows, note.kind),
                     }
                 )
     return blocks

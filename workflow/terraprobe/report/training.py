@@ -28,7 +28,7 @@ def _loss(encoder: TrainedEncoder, gallery: Gallery) -> Picture:
         _line(ax, history, column, colour)
     _name_lines(ax, history, lines)
     ax.scatter(best["step"], best["val_loss"], s=40, facecolor="none", edgecolor=INK, lw=1.3, zorder=5)
-    _finish(ax, "Loss")
+    _finish(ax, f"Loss, {encoder.note.data}")
     low = float(best["val_loss"].iloc[0])
     alt = f"Train and validation loss of {title} by step; lowest validation loss {low:.3f}."
     caption = f"Loss by step. Ring: the checkpoint that was kept, epoch {encoder.card['best_epoch']}, {low:.3f}."
@@ -46,7 +46,7 @@ def _rank(encoder: TrainedEncoder, gallery: Gallery) -> Picture:
         ax.plot(history["step"], history[f"{_START}{name}"], color=colour, lw=1.2, ls=":")
     _name_lines(ax, history, lines)
     ax.set_ylim(bottom=0)
-    _finish(ax, "Effective rank")
+    _finish(ax, f"Effective rank, {encoder.note.data}")
     last = history.iloc[-1]
     words = "; ".join(f"{n} {last[_RANK + n]:.1f}, untrained {last[_START + n]:.1f}" for n in names)
     alt = f"Effective rank of the embeddings of each tower of {title} by step. At the end: {words}."
@@ -58,7 +58,7 @@ def _spread_and_rate(encoder: TrainedEncoder, gallery: Gallery) -> Picture:
     history, title = encoder.history, encoder.note.title
     figure, axes = themed_figure(_HEIGHT_IN, 2, sharex=True)
     _line(axes[0, 0], history, "embedding_std", BLUE)
-    _finish(axes[0, 0], "Spread of the weakest tower")
+    _finish(axes[0, 0], f"Spread, {encoder.note.data}")
     _line(axes[1, 0], history, "lr", BLUE)
     axes[1, 0].ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     _finish(axes[1, 0], "Learning rate")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rasterio.features import shapes
 from shapely.geometry import shape
 
+from terraprobe.acquire.manifest import write_manifest
 from terraprobe.acquire.simulated.climate import CLIMATE_NAMES, REGIONS, bioclim, climate_at, region_codes
 from terraprobe.acquire.simulated.grids import Located, locate
 from terraprobe.acquire.simulated.land import Land, make_land
@@ -34,8 +35,7 @@ from terraprobe.acquire.simulated.world import (
     raw_files,
 )
 from terraprobe.artifacts import atomic_path
-from terraprobe.errors import TerraprobeError
-from terraprobe.stage import Out, Outs, progress
+from terraprobe.stage import Out, progress
 
 CLIMATE_STEP = 1 / 6
 """Ten arc-minutes, the coarsest WorldClim 2.1 grid."""
@@ -74,33 +74,23 @@ def simulate_world(*, recipe: SimulatedWorld, climate: Out, regions: Out) -> Non
     progress(f"simulated world {recipe.seed}: climate of {rows} x {columns} cells, {len(REGIONS)} regions")
 
 
-def simulate_places(*, recipe: PlacesRecipe, tiles: Outs) -> None:
+def simulate_places(*, recipe: PlacesRecipe, manifest: Out) -> None:
     """Write the raw files of some places.
 
     Args:
         recipe: which places and layers.
-        tiles: the files that `raw_files` names for them: layer by layer in the recipe's order, and within a layer
-            place by place.
-
-    Raises:
-        TerraprobeError: `tiles` are not these files.
+        manifest: JSON, written last; the files that `raw_files` names stand below its folder.
     """
-    expected = raw_files(recipe.world, recipe.places)
-    named = dict(zip(_in_order(recipe, expected), tiles, strict=False))
-    wrong = [name for name, path in named.items() if path.parts[-2:] != tuple(name.split("/"))]
-    if wrong or len(tiles) != len(_in_order(recipe, expected)):
-        raise TerraprobeError(
-            f"{len(tiles)} output files were named, {len(_in_order(recipe, expected))} are due"
-            + (f"; where {wrong[0]} is due stands {named[wrong[0]]}" if wrong else "")
-            + ". Take the names and their order from terraprobe.acquire.simulated.raw_files."
-        )
     for done, index in enumerate(recipe.places, 1):
         place = _Place(recipe.world, index)
         for layer in recipe.layers:
             for name in layer_names(recipe.world, index, layer):
-                _WRITERS[layer](place, named[f"{layer}/{name}"])
+                _WRITERS[layer](place, manifest.parent / layer / name)
         if done % max(1, len(recipe.places) // 5) == 0:
             progress(f"simulated {done} of {len(recipe.places)} places")
+    names = raw_files(recipe.world, recipe.places)
+    source = {"dataset": "simulated Earth", "world": recipe.world.model_dump(mode="json"), "licence": "none needed"}
+    write_manifest(manifest, source, [(name, layer, {}) for layer in recipe.layers for name in names[layer]])
 
 
 class _Place:
@@ -146,10 +136,6 @@ _WRITERS: dict[str, Callable[[_Place, Path], None]] = {
     "mod44b": lambda p, path: write_mod44b(path, p.optical, p.located),
     "ghs_built": lambda p, path: write_ghs_built(path, p.optical, p.located),
 }
-
-
-def _in_order(recipe: PlacesRecipe, expected: dict[str, list[str]]) -> list[str]:
-    return [name for layer in recipe.layers for name in expected[layer]]
 
 
 def _write_regions(path: Path, codes: NDArray[Any], grid: Affine) -> None:

@@ -1,0 +1,63 @@
+"""Paired differences between an encoder and what it is held against."""
+
+import pandas as pd
+
+from terraprobe.report.curves import STYLES
+from terraprobe.report.drawing import INK, MUTED, PAPER, Gallery, Picture, themed_figure
+from terraprobe.report.notes import CollectionNote, EncoderNote
+from terraprobe.report.results import RIVAL_TITLES, RIVALS, label_title, size_words
+
+_ROW_IN = 0.19
+
+
+def draw_differences(
+    name: str, encoder: EncoderNote, collection: CollectionNote, rows: pd.DataFrame, gallery: Gallery
+) -> list[Picture]:
+    """One line a task and rival: the difference and its interval; no picture where there is nothing to compare.
+
+    Args:
+        name: of the evaluation.
+        encoder: that is compared.
+        collection: whose chips.
+        rows: of a `results.Headline`.
+        gallery: where the picture is saved.
+    """
+    known = rows[rows["rival"].isin(RIVALS)] if len(rows) else rows
+    if not len(known):
+        return []
+    tasks = list(dict.fromkeys(known["task"]))
+    figure, axes = themed_figure(1.0 + _ROW_IN * (len(known) + 1.3 * len(tasks)))
+    ax = axes[0, 0]
+    ticks, labels, y = [], [], 0.0
+    for task in tasks:
+        ax.text(0, y, label_title(task), transform=ax.get_yaxis_transform(), va="center", weight="bold")
+        for rival in RIVALS:
+            for _, row in known[(known["task"] == task) & (known["rival"] == rival)].iterrows():
+                y += 1
+                colour = str(STYLES[rival]["color"])
+                shown = row["verdict"] in ("better", "worse")
+                ax.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6, solid_capstyle="butt")
+                ax.plot(row["difference"], y, "o", ms=5.5, mec=colour, mew=1.4, color=colour if shown else PAPER)
+                ticks.append(y)
+                labels.append(RIVAL_TITLES[rival])
+        y += 1.3
+    ax.axvline(0, color=INK, lw=0.9, zorder=0)
+    ax.set_yticks(ticks, labels)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.grid(True, axis="x")
+    ax.set_ylim(y - 0.6, -0.7)
+    size = size_words(int(known["n_shots"].iloc[0]))
+    metric = str(known["metric"].iloc[0]).replace("_", " ")
+    ax.set_xlabel(f"trained minus rival, {metric}", color=MUTED)
+    ax.set_title(f"{collection.title} ({collection.kind}), {size}", loc="left")
+    lines = "; ".join(
+        f"{label_title(str(row['task']))} against {RIVAL_TITLES[str(row['rival'])]} {row['difference']:+.3f}, "
+        f"{row['verdict']}"
+        for _, row in known.iterrows()
+    )
+    caption = (
+        f"{encoder.title}, {size}: right of the line the trained embeddings win. Bars: paired 95 % intervals over test "
+        "blocks. Filled: shown after Holm's correction; open: not shown."
+    )
+    return [gallery.add(f"differences-{name}-{encoder.name}", figure, f"Differences by task: {lines}.", caption)]
