@@ -15,6 +15,8 @@ from terraprobe.artifacts import write_json, write_table
 from terraprobe.chips.store import StoreLayer, seal, write_shard
 from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
+from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, ReportRecipe
+from terraprobe.report.page import write_report
 from terraprobe.report.projection import ProjectionRecipe, project_embeddings
 
 PX = 16
@@ -24,11 +26,37 @@ TOWERS = {"clip3_s2": ("visible", "infrared", "concat"), "clip3_sim": ("s2", "s1
 ON = {"clip3_s2": "scene", "clip3_sim": "sim"}
 
 
+RECIPE = ReportRecipe(
+    study="made-up",
+    title="A made-up study",
+    about="Nothing here was measured.",
+    collections=(
+        CollectionNote(
+            name="scene", title="Scene", simulated=False, source="Genuine Sentinel-2 L1C scene.", licence="CC0",
+            attribution="© OpenStreetMap contributors, ODbL.",
+        ),
+        CollectionNote(name="sim", title="Simland", simulated=True, source="Made by a generator.", licence="MIT"),
+    ),
+    encoders=(
+        EncoderNote(
+            name="clip3_s2", title="Two towers", collections=("scene",), data="Scene (real)",
+            deviations=("Bands, not sensors.",),
+        ),
+        EncoderNote(name="clip3_sim", title="Three towers", collections=("sim",), data="Simland (simulated)"),
+    ),
+    evaluations=(
+        EvaluationNote(name="forest_scene", title="Few-shot forests on Scene", collection="scene"),
+        EvaluationNote(name="forest_sim", title="Few-shot forests on Simland", collection="sim"),
+    ),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Study:
-    """Where the files of the made-up study are."""
+    """Where the files of the made-up study are, and what it says about itself."""
 
     root: Path
+    recipe: ReportRecipe = RECIPE
 
     def arguments(self) -> dict[str, Any]:
         """Inputs of `write_report`."""
@@ -49,6 +77,13 @@ class Study:
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return fabricate(tmp_path_factory.mktemp("made-up"))
+
+
+@pytest.fixture(scope="session")
+def page(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "index.html"
+    write_report(**study.arguments(), recipe=RECIPE, page=path)
+    return path
 
 
 def fabricate(root: Path, rows: int = 10, columns: int = 12, places: int = 80) -> Study:

@@ -5,41 +5,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, ReportRecipe
 from terraprobe.report.page import CONTENTS, write_report
-
-RECIPE = ReportRecipe(
-    study="made-up",
-    title="A made-up study",
-    about="Nothing here was measured.",
-    collections=(
-        CollectionNote(
-            name="scene", title="Scene", simulated=False, source="Genuine Sentinel-2 L1C scene.", licence="CC0",
-            attribution="© OpenStreetMap contributors, ODbL.",
-        ),
-        CollectionNote(name="sim", title="Simland", simulated=True, source="Made by a generator.", licence="MIT"),
-    ),
-    encoders=(
-        EncoderNote(name="clip3_s2", title="Two towers", collections=("scene",), data="Scene (real)", deviations=("Bands, not sensors.",)),
-        EncoderNote(name="clip3_sim", title="Three towers", collections=("sim",), data="Simland (simulated)"),
-    ),
-    evaluations=(
-        EvaluationNote(name="forest_scene", title="Few-shot forests on Scene", collection="scene"),
-        EvaluationNote(name="forest_sim", title="Few-shot forests on Simland", collection="sim"),
-    ),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def page(study: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "index.html"
-    write_report(**study.arguments(), recipe=RECIPE, page=path)
-    return path
 
 
 def rows_of(html: str, table: str) -> tuple[list[str], list[list[tuple[str, str]]]]:
@@ -128,11 +100,26 @@ def test_same_inputs_give_the_same_bytes_and_leftovers_go(page: Path, study: Any
     for path in old:
         path.parent.mkdir()
         path.write_text("of an earlier report")
-    write_report(**study.arguments(), recipe=RECIPE, page=tmp_path / "index.html")
+    write_report(**study.arguments(), recipe=study.recipe, page=tmp_path / "index.html")
     names = [sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file()) for root in (page.parent, tmp_path)]
     assert names[0] == names[1]
     for name in names[0]:
         assert (tmp_path / name).read_bytes() == (page.parent / name).read_bytes(), name
+
+
+def test_a_study_too_small_for_health_and_comparisons(study: Any, tmp_path: Path) -> None:
+    for encoder in ("clip3_s2", "clip3_sim"):
+        history = read_table(study.root / "encoders" / encoder / "history.parquet")
+        kept = history[[c for c in history if "rank" not in c]].assign(embedding_std=np.nan, weakest_tower="")
+        write_table(tmp_path / encoder / "history.parquet", kept)
+    write_table(tmp_path / "differences.parquet", read_table(study.root / "differences.parquet").iloc[:0])
+    arguments = {
+        **study.arguments(),
+        "histories": sorted(tmp_path.glob("*/history.parquet")),
+        "differences": tmp_path / "differences.parquet",
+    }
+    write_report(**arguments, recipe=study.recipe, page=tmp_path / "index.html")
+    assert "not measured, too few validation chips" in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -145,14 +132,14 @@ def test_same_inputs_give_the_same_bytes_and_leftovers_go(page: Path, study: Any
 )
 def test_a_missing_input_is_named(study: Any, tmp_path: Path, argument: str, value: Any, words: str) -> None:
     with pytest.raises(TerraprobeError, match=words):
-        write_report(**{**study.arguments(), argument: value}, recipe=RECIPE, page=tmp_path / "index.html")
+        write_report(**{**study.arguments(), argument: value}, recipe=study.recipe, page=tmp_path / "index.html")
 
 
 def test_empty_scores_are_refused(study: Any, tmp_path: Path) -> None:
     empty = tmp_path / "summary.parquet"
     write_table(empty, read_table(study.root / "summary.parquet").iloc[:0])
     with pytest.raises(TerraprobeError, match="no scores"):
-        write_report(**{**study.arguments(), "summary": empty}, recipe=RECIPE, page=tmp_path / "index.html")
+        write_report(**{**study.arguments(), "summary": empty}, recipe=study.recipe, page=tmp_path / "index.html")
 
 
 def test_an_evaluation_without_scores_is_named(study: Any, tmp_path: Path) -> None:
@@ -160,4 +147,4 @@ def test_an_evaluation_without_scores_is_named(study: Any, tmp_path: Path) -> No
     path = tmp_path / "summary.parquet"
     write_table(path, summary[summary["evaluation"] == "forest_sim"])
     with pytest.raises(TerraprobeError, match="no score of evaluation forest_scene; the table holds forest_sim"):
-        write_report(**{**study.arguments(), "summary": path}, recipe=RECIPE, page=tmp_path / "index.html")
+        write_report(**{**study.arguments(), "summary": path}, recipe=study.recipe, page=tmp_path / "index.html")

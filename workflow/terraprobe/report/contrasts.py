@@ -30,7 +30,8 @@ def draw_differences(
     ax = axes[0, 0]
     ticks, labels, y = [], [], 0.0
     for task in tasks:
-        ax.text(0, y, label_title(task), transform=ax.get_yaxis_transform(), va="center", weight="bold")
+        ticks.append(y)
+        labels.append(label_title(task))
         for rival in RIVALS:
             for _, row in known[(known["task"] == task) & (known["rival"] == rival)].iterrows():
                 y += 1
@@ -43,6 +44,8 @@ def draw_differences(
         y += 1.3
     ax.axvline(0, color=INK, lw=0.9, zorder=0)
     ax.set_yticks(ticks, labels)
+    for text in ax.get_yticklabels():
+        text.set_weight("bold" if text.get_text() in map(label_title, tasks) else "normal")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(True, axis="x")

@@ -43,8 +43,8 @@ def project_embeddings(*, embeddings: Ins, recipe: ProjectionRecipe, projections
     Args:
         embeddings: `embeddings/<encoder>/<collection>.parquet`.
         recipe: parameters.
-        projections: Parquet with columns encoder, collection, modality, chip_id, x, y (no unit). What was too
-            small to project stands in the file's metadata under `skipped`.
+        projections: Parquet with columns encoder, collection, modality, chip_id, x, y (no unit). What could not
+            be projected stands in the file's metadata under `skipped`.
 
     Raises:
         TerraprobeError: no file was given, or one is broken or lacks a column.
@@ -58,10 +58,12 @@ def project_embeddings(*, embeddings: Ins, recipe: ProjectionRecipe, projections
         drawn = _draw(frame["chip_id"].to_numpy(), recipe.max_points, np.random.default_rng(recipe.seed))
         for modality, rows in frame[frame["chip_id"].isin(drawn)].groupby("modality", sort=True):
             where = {"encoder": encoder, "collection": collection, "modality": str(modality)}
-            if len(rows) < MIN_POINTS:
-                skipped.append({**where, "points": len(rows), "reason": f"fewer than {MIN_POINTS} chips"})
+            vectors = np.stack(rows["embedding"].to_list())
+            reason = _refusal(vectors)
+            if reason:
+                skipped.append({**where, "points": len(rows), "reason": reason})
                 continue
-            points = _tsne(np.stack(rows["embedding"].to_list()), recipe)
+            points = _tsne(vectors, recipe)
             parts.append(pd.DataFrame({**where, "chip_id": rows["chip_id"], "x": points[:, 0], "y": points[:, 1]}))
     table = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"x": np.float32, "y": np.float32})
     write_table(projections, table, {"skipped": json.dumps(skipped, sort_keys=True)})
@@ -90,6 +92,13 @@ def _draw(chip_ids: NDArray[Any], count: int, rng: np.random.Generator) -> NDArr
     return unique if len(unique) <= count else rng.choice(unique, count, replace=False)
 
 
+def _refusal(vectors: NDArray[np.float32]) -> str:
+    """Why these embeddings cannot be projected; empty where they can."""
+    if len(vectors) < MIN_POINTS:
+        return f"fewer than {MIN_POINTS} chips"
+    return "" if np.ptp(vectors, axis=0).any() else "all embeddings are equal"
+
+
 def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.float32]:
     """t-SNE of (N, D) embeddings: (N, 2)."""
     from sklearn.decomposition import PCA
@@ -100,7 +109,7 @@ def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.
     reduced = PCA(components, svd_solver="full").fit_transform(vectors.astype(np.float64))
     model = TSNE(
         perplexity=min(recipe.perplexity, (len(vectors) - 1) / 3),
-        init="pca" if components > 1 and reduced[:, 0].std() > 0 else "random",
+        init="pca" if components > 1 else "random",
         max_iter=_ITERATIONS,
         random_state=recipe.seed,
         n_jobs=1,

@@ -92,7 +92,7 @@ def _brightness(collection: Collection) -> NDArray[np.float64]:
 
 def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     from matplotlib.cm import ScalarMappable
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     modalities = sorted(set(points["modality"]), key=lambda m: (m == "concat", m))
     columns = 2 if len(modalities) > 1 else 1
@@ -114,6 +114,7 @@ def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     bar = figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, location="bottom", shrink=0.9, aspect=40, pad=0.02)
     bar.set_label(shown.label + (" (logarithmic)" if shown.skewed else ""))
     bar.outline.set_visible(False)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(5))
     if shown.skewed:
         bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
         bar.ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

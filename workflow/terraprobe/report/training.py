@@ -48,7 +48,8 @@ def _rank(encoder: TrainedEncoder, gallery: Gallery) -> Picture:
     ax.set_ylim(bottom=0)
     _finish(ax, f"Effective rank, {encoder.note.data}")
     last = history.iloc[-1]
-    words = "; ".join(f"{n} {last[_RANK + n]:.1f}, untrained {last[_START + n]:.1f}" for n in names)
+    ends = [f"{n} {last[_RANK + n]:.1f}, untrained {last[_START + n]:.1f}" for n in names]
+    words = "; ".join(ends) or "not measured, too few validation chips"
     alt = f"Effective rank of the embeddings of each tower of {title} by step. At the end: {words}."
     caption = f"Effective rank of validation embeddings by tower; dotted: the untrained tower's. At the end: {words}."
     return gallery.add(f"training-{encoder.note.name}-rank", figure, alt, caption)

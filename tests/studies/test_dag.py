@@ -1,0 +1,116 @@
+"""The whole pipeline on the mini study: it runs, does nothing the second time, and reruns only what changed."""
+
+import re
+
+import pytest
+import yaml
+from dag import MINI, command, contents, snakemake
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The mini study, run once."""
+    folder = tmp_path_factory.mktemp("mini")
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout
+    return folder, done.stdout
+
+
+def planned(folder, *arguments, study=MINI):
+    """Jobs that a dry run would do, by rule, without the target itself."""
+    done = snakemake(folder, "--dry-run", *arguments, study=study)
+    assert done.returncode == 0, done.stdout
+    rules = re.findall(r"^(?:local)?rule (\w+):", done.stdout, re.MULTILINE)
+    return sorted(rule for rule in rules if rule != "all")
+
+
+def changed(tmp_path, change):
+    """The mini study with one change."""
+    content = yaml.safe_load(MINI.read_text())
+    change(content)
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_every_artifact_is_there_with_its_record(finished):
+    folder, output = finished
+    results = folder / "results/mini"
+    for name in (
+        "collections/land/chips.parquet",
+        "collections/land/context.parquet",
+        "collections/land/chips/s2_rgb_monthly/spec.json",
+        "collections/land/labels.parquet",
+        "encoders/tiny/encoder.safetensors",
+        "encoders/tiny/card.json",
+        "embeddings/tiny/land.parquet",
+        "selection/landcover/tiny.json",
+        "scores/landcover/tiny.parquet",
+        "scores.parquet",
+        "report/index.html",
+    ):
+        assert (results / name).is_file(), name
+        assert (results / f"{name}.prov.json").is_file(), name
+    assert not list(results.rglob("*.part")), "a temporary file was left behind"
+    assert "quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth" in output
+    assert re.search(r"pretrain_encoder\s+│\s+1 │", output), "the table of time by stage"
+    assert "results/mini/report/index.html" in output
+
+
+def test_a_second_run_does_nothing_and_says_so(finished):
+    folder, _ = finished
+    before = contents(folder)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout
+    assert "Nothing to be done" in done.stdout
+    assert contents(folder) == before
+
+
+def test_an_evaluation_setting_reruns_scores_and_report_alone(finished, tmp_path):
+    folder, _ = finished
+    study = changed(tmp_path, lambda content: content["evaluations"][0].update(repeats=3))
+    assert set(planned(folder, study=study)) == {"select_forest", "score_forest", "gather_scores", "write_report"}
+
+
+def test_a_training_setting_reruns_from_pretraining_on(finished, tmp_path):
+    folder, _ = finished
+    study = changed(tmp_path, lambda content: content["encoders"][0]["recipe"].update(epochs=4))
+    rules = set(planned(folder, study=study))
+    assert "pretrain_encoder" in rules
+    assert "embed_chips_land" in rules
+    assert not rules & {"simulate_places_land_000", "cut_chips", "seal_store", "assign_splits", "measure_floors"}
+
+
+def test_threads_rerun_nothing(finished):
+    folder, _ = finished
+    assert planned(folder, "--set-threads", "pretrain_encoder=2") == []
+
+
+def test_no_key_of_the_quickstart_reaches_another_study(finished):
+    folder, output = finished
+    assert "virginia" not in output
+    assert not (folder / "results/quickstart").exists()
+    assert not (folder / "resources").exists()
+
+
+def test_a_typo_stops_before_the_first_job(tmp_path):
+    study = changed(tmp_path, lambda content: content["encoders"][0].update(metod="clip3"))
+    done = snakemake(tmp_path, study=study)
+    assert done.returncode != 0
+    assert "encoders[0].metod: unknown key; allowed name, method" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_report_and_lint_work(finished, tmp_path):
+    folder, _ = finished
+    archive = tmp_path / "report.zip"
+    done = snakemake(folder, "--report", str(archive))
+    assert done.returncode == 0, done.stdout
+    assert archive.stat().st_size > 10_000
+    done = snakemake(folder, "--lint")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_is_what_the_readme_says():
+    assert "--configfile" in command(MINI.parent)
