@@ -171,7 +171,7 @@ def test_channels_are_normalised_by_their_own_statistics_and_nodata_is_zero(pool
 
 
 def test_overfits_one_batch(pool):
-    method = build(pool, lr=3e-3, weight_decay=0.0)
+    method = build(pool, width=32, projection=32, weight_decay=0.0)
     chips = np.flatnonzero(method.eligible(pool) & (pool.split == "train"))[:8]
     batch = method.fetch(pool, chips, np.random.default_rng(0).random((8, method.draws)))
     optimiser = method.optimiser()

@@ -8,7 +8,7 @@ from terraprobe.cli import recipe_json, stage_module
 from terraprobe.digest import code_digest
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS
-from terraprobe.study import parse_study
+from terraprobe.study import parse_study, read_yaml
 
 WHAT_IT_IS = (
     "terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; "
@@ -16,6 +16,8 @@ WHAT_IT_IS = (
 )
 
 try:
+    for file in workflow.configfiles:
+        read_yaml(Path(file))  # Snakemake has read it already, but keeps the last of two equal keys
     STUDY = parse_study(dict(config), " ".join(map(str, workflow.configfiles)) or "the study")
 except TerraprobeError as error:
     raise WorkflowError(str(error)) from None

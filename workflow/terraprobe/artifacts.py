@@ -4,6 +4,7 @@ Every artifact `name` has a sibling `name.prov.json` with the digests of its inp
 made it. Wall times and hosts are not part of it: two runs of one study give equal bytes.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The data are flushed to disk before the rename, so that neither a kill nor a power cut leaves a partial file
     under the final name. The temporary name holds the process id: an orphan of a killed run cannot write into
-    this one's file.
+    this one's file, and what a dead process left is swept away.
 
     Raises:
         TerraprobeError: the disk is full or the folder cannot be written.
@@ -33,6 +34,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if not alive(stale):
+            stale.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -58,13 +62,30 @@ def _unwritable(path: Path, error: OSError) -> TerraprobeError:
     )
 
 
+def alive(temporary: Path) -> bool:
+    """Whether the process whose id stands in a temporary name still runs on this machine."""
+    pid = temporary.suffixes[-2].removeprefix(".")
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 _DISK_ERRORS = {28, 122, 13, 30, 27}  # ENOSPC, EDQUOT, EACCES, EROFS, EFBIG
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write `content` as JSON with sorted keys."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that was made in memory."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` as JSON with sorted keys; NaN, which JSON does not know, is an error of ours."""
+    write_bytes(path, (json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

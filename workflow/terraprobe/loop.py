@@ -19,7 +19,7 @@ from torch import Tensor
 
 from terraprobe.checkpoints import StateFolder
 from terraprobe.errors import TerraprobeError
-from terraprobe.health import MIN_CHIPS, PATIENCE, Health, measure_health
+from terraprobe.health import MIN_CHIPS, PATIENCE, Health, health_columns, measure_health
 from terraprobe.methods.base import Batch, Method
 from terraprobe.pool import ChipPool
 from terraprobe.stage import progress
@@ -163,7 +163,7 @@ class Trainer:
             "grad_norm": float(norms.mean()),
         }
         health = self._health()
-        self.history.append(row | _health_columns(health, self.untrained))
+        self.history.append(row | health_columns(health, self.untrained))
         if epoch % max(1, self.recipe.epochs // 10) == 0 or epoch == self.recipe.epochs:
             progress(
                 f"epoch {epoch} of {self.recipe.epochs}: loss {row['loss']:.4f}, validation {val_loss:.4f} "
@@ -278,23 +278,6 @@ def usable_chips(method: Method, pool: ChipPool, split: str) -> NDArray[np.intp]
             "at least 2 are needed. Look at the split's shares and at the valid shares of the stores."
         )
     return chips
-
-
-def _health_columns(health: Mapping[str, Health], untrained: Mapping[str, Health]) -> dict[str, Any]:
-    """The weakest tower's spread for the page, and every tower's rank."""
-    if not health:
-        return {"embedding_std": np.nan, "effective_rank": np.nan, "random_init_rank": np.nan, "weakest_tower": ""}
-    weakest = min(health, key=lambda tower: (health[tower].rank - 1) / max(untrained[tower].rank - 1, 1e-9))
-    columns: dict[str, Any] = {
-        "embedding_std": health[weakest].std,
-        "effective_rank": health[weakest].rank,
-        "random_init_rank": untrained[weakest].rank,
-        "weakest_tower": weakest,
-    }
-    for tower, now in health.items():
-        columns[f"effective_rank_{tower}"] = now.rank
-        columns[f"random_init_rank_{tower}"] = untrained[tower].rank
-    return columns
 
 
 @contextmanager

@@ -369,15 +369,35 @@ def load_study(path: Path) -> Study:
     Raises:
         TerraprobeError: the file is absent, not YAML, or does not fit.
     """
+    return parse_study(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML in which no key is given twice: YAML itself would silently keep the last.
+
+    Raises:
+        TerraprobeError: the file is absent, not YAML, or names a key twice.
+    """
     import yaml
 
+    class Strict(yaml.SafeLoader):
+        """Refuses a key that is given twice."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            twice = {key for key in keys if keys.count(key) > 1}
+            if twice:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{sorted(twice)[0]!r} is given twice", node.start_mark
+                )
+            return super().construct_mapping(node, deep)
+
     try:
-        content = yaml.safe_load(path.read_text())
+        return yaml.load(path.read_text(), Loader=Strict)  # noqa: S506 (a SafeLoader)
     except OSError as error:
         raise TerraprobeError(f"{path}: cannot be read ({error.strerror}). Give the path of a study file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TerraprobeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    return parse_study(content, str(path))
 
 
 def check_command(argv: list[str]) -> int:

@@ -74,7 +74,7 @@ def _scene_maps(collection: Collection, gallery: Gallery) -> list[Picture]:
         caption = "Quick-look of the chips as stored (bands 4, 3, 2), each 16 × 16 pixels here."
         pictures.append(gallery.add(f"map-{collection.name}-quicklook", figure, alt, caption))
     figure, axes = themed_figure(height_in + 0.33)
-    present = _split_mosaic(axes[0, 0], collection, column, row, extent)
+    present = _split_squares(axes[0, 0], collection, column, row, extent)
     _finish_scene(axes[0, 0], collection, extent, f"{title} ({kind}): split")
     colour_key(figure, present)
     alt = f"Map of the chips of {title}, coloured by split. {_caption(collection)}"
@@ -108,23 +108,23 @@ def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     return rgb
 
 
-def _split_mosaic(
+def _split_squares(
     ax: Any, collection: Collection, column: NDArray[np.intp], row: NDArray[np.intp], extent: tuple[float, ...]
 ) -> dict[str, str]:
-    from matplotlib.colors import to_rgba
+    """One shape a split, made of its chips' squares; vector, so that it follows the page's theme."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
-    image = np.zeros((row.max() + 1, column.max() + 1, 4))
+    side_m = _chip_side_m(collection)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * side_m
+    low = np.stack([extent[0] + column * side_m, extent[3] - (row + 1) * side_m], axis=1)
     present = {}
     for split, colour in SPLIT_COLOURS.items():
-        mask = collection.in_split(split).to_numpy()
-        image[row[mask], column[mask]] = to_rgba(colour)
-        if mask.any():
+        squares = [Path(corner + corners, closed=True) for corner in low[collection.in_split(split).to_numpy()]]
+        if squares:
+            ax.add_patch(PathPatch(Path.make_compound_path(*squares), facecolor=colour, edgecolor=PAPER, lw=0.4))
             present[split] = colour
-    ax.imshow(image, extent=extent, interpolation="none")
-    for x in np.linspace(extent[0], extent[1], image.shape[1] + 1):
-        ax.axvline(x, color=PAPER, lw=0.3)
-    for y in np.linspace(extent[2], extent[3], image.shape[0] + 1):
-        ax.axhline(y, color=PAPER, lw=0.3)
+    ax.set_aspect("equal")
     return present
 
 
@@ -151,7 +151,7 @@ def _finish_scene(ax: Any, collection: Collection, extent: tuple[float, ...], ti
 def _round_ticks(low: float, high: float, count: int) -> NDArray[np.float64]:
     from matplotlib.ticker import MaxNLocator
 
-    ticks = np.asarray(MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(low, high))
+    ticks = np.asarray(MaxNLocator(count, steps=[1, 2, 5, 10], min_n_ticks=1).tick_values(low, high))
     return ticks[(ticks >= low) & (ticks <= high)]
 
 

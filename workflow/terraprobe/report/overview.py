@@ -8,6 +8,7 @@ import pandas as pd
 
 from terraprobe.chips.store import MIN_VALID
 from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.probes.episodes import FULL
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.inputs import SPLITS, Collection, TrainedEncoder
 from terraprobe.report.results import RIVAL_TITLES, RIVALS, label_title, size_words
@@ -82,7 +83,8 @@ def missing_table(collections: Sequence[Collection]) -> Table:
     for c in collections:
         for kind, stores in (("modality", c.modalities), ("label layer", c.layers)):
             for name, store in stores.items():
-                usable = (store.valid >= MIN_VALID).sum(axis=1)
+                # a channel needs enough pixels to be looked at; one labelled pixel is a label
+                usable = (store.valid >= MIN_VALID if kind == "modality" else store.valid > 0).sum(axis=1)
                 title = MODALITIES[name].title if name in MODALITIES else LABELS[name].title
                 rows.append(
                     {
@@ -96,6 +98,7 @@ def missing_table(collections: Sequence[Collection]) -> Table:
                         "incomplete": int(((usable > 0) & (usable < store.channels)).sum()),
                         "channels": store.channels,
                         "mean_channels": float(usable.mean()),
+                        "observed": float(store.valid.mean()),
                     }
                 )
     columns = (
@@ -104,10 +107,11 @@ def missing_table(collections: Sequence[Collection]) -> Table:
         Column("title", "layer"),
         Column("kind", "kind"),
         Column("chips", "chips", whole, number=True),
-        Column("missing", "chips without it", whole, number=True),
-        Column("incomplete", "chips with some channels", whole, number=True),
+        Column("missing", "without it", whole, number=True),
+        Column("incomplete", "with some channels", whole, number=True),
         Column("channels", "channels", whole, number=True),
-        Column("mean_channels", "channels a chip, mean", "{:.2f}".format, number=True),
+        Column("mean_channels", "mean a chip", "{:.2f}".format, number=True),
+        Column("observed", "pixels observed", share, number=True),
     )
     return Table("missing", "Chips that lack a modality, a channel or a label.", columns, pd.DataFrame(rows))
 
@@ -176,7 +180,8 @@ def scores_table(summary: pd.DataFrame, kinds: dict[str, str]) -> Table:
         features=summary["arm"].where(summary["arm"] != "floor", summary["floor"]),
         judges=np.where(summary["primary"], "yes", "no"),
     )
-    frame = frame.sort_values(["evaluation", "task", "judges", "n_shots", "value"],
+    frame = frame.assign(n_labels=frame["n_shots"].where(frame["n_shots"] != FULL, np.iinfo(np.int64).max))
+    frame = frame.sort_values(["evaluation", "task", "judges", "n_labels", "value"],
                               ascending=[True, True, False, True, False], kind="stable")  # fmt: skip
     columns = (
         Column("evaluation", "evaluation", filter=True),
@@ -197,4 +202,4 @@ def scores_table(summary: pd.DataFrame, kinds: dict[str, str]) -> Table:
         Column("n_blocks", "test blocks", whole, number=True),
         Column("note", "note", css="words"),
     )
-    return Table("scores", "Every summarised score.", columns, frame, live=True)
+    return Table("scores", "Every summarised score.", columns, frame.drop(columns="n_labels"), live=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terraprobe.chips.store import ChipStore
 from terraprobe.report.drawing import BLUE, RED, RULE, Gallery, Picture, themed_figure
 from terraprobe.report.inputs import Collection, TrainedEncoder
 from terraprobe.report.results import label_title
@@ -20,7 +21,7 @@ _SKEWED = 3.0  # [D] mean over median of the positive values: beyond it, colours
 def draw_projections(
     encoder: TrainedEncoder, collection: Collection, points: pd.DataFrame, tasks: list[str], gallery: Gallery
 ) -> list[Picture]:
-    """One picture a label, one panel a modality; by region or block where the collection has no label.
+    """One picture a label, one panel a modality; by the mean of one band where there is no label.
 
     Args:
         encoder: whose embeddings these are.
@@ -33,7 +34,9 @@ def draw_projections(
     title = f"{encoder.note.title} on {collection.note.title} ({collection.note.kind})"
     name = f"tsne-{encoder.note.name}-{collection.name}"
     if not tasks:
-        shown = Shown(f"{name}-brightness", title, "mean of the first channel", _brightness(collection)[rows])
+        first = next(iter(collection.modalities.values()))
+        label = f"mean of {first.bands[0]} ({first.layer.unit})"
+        shown = Shown(f"{name}-brightness", title, label, _brightness(first)[rows])
         return [_draw(points, shown, gallery)]
     columns = {task: collection.labels[task].to_numpy(np.float64)[rows] for task in tasks}
     return [
@@ -77,9 +80,8 @@ class Shown:
         return np.where(self.values <= 0, low, self.values), LogNorm(low, max(high, low * 1.01), clip=True)
 
 
-def _brightness(collection: Collection) -> NDArray[np.float64]:
-    """Mean of the first channel of the first modality, by chip; NaN where it is missing."""
-    store = next(iter(collection.modalities.values()))
+def _brightness(store: ChipStore) -> NDArray[np.float64]:
+    """Mean of the first channel, by chip; NaN where it is missing."""
     step = max(1, store.chip_px // 16)
     values = np.full(len(store), np.nan)
     for chip in range(len(store)):

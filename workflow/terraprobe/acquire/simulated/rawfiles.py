@@ -1,13 +1,16 @@
-"""Simulated measurements in the providers' own raw formats, so that the code for real data reads them."""
+"""Simulated measurements in the providers' own raw formats, so that the code for real data reads them.
+
+Rasters are made in memory and written plainly: GDAL reports a full disk as it pleases, `write` clearly.
+"""
 
 from pathlib import Path
 
 import netCDF4
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 
 from terraprobe.acquire.simulated.grids import (
     GHS_CELL_M,
@@ -26,7 +29,8 @@ from terraprobe.acquire.simulated.land import Cover, Land
 from terraprobe.acquire.simulated.radar import coherence_noise
 from terraprobe.acquire.simulated.shapes import Image, fractal
 from terraprobe.acquire.simulated.world import Pair, SimulatedWorld, generator
-from terraprobe.artifacts import atomic_path
+from terraprobe.artifacts import atomic_path, write_bytes
+from terraprobe.errors import TerraprobeError
 
 _WORLDCOVER = {
     Cover.CONIFER: 10, Cover.DECIDUOUS: 10, Cover.YOUNG: 10, Cover.SHRUB: 20, Cover.GRASS: 30,
@@ -56,9 +60,11 @@ def write_geotiff(
         "nodata": nodata, "tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "band",
         "compress": "deflate", "zlevel": 1, "predictor": 3 if floating else 2,
     }  # fmt: skip
-    with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as tile:
-        tile.write(image)
-        tile.descriptions = names
+    with MemoryFile() as buffer:
+        with buffer.open(**profile) as tile:
+            tile.write(image)
+            tile.descriptions = names
+        write_bytes(path, buffer.read())
 
 
 def write_worldcover(path: Path, land: Land, located: Located) -> None:
@@ -115,16 +121,22 @@ def write_gunw(path: Path, world: SimulatedWorld, index: int, pair: Pair, *, mea
         "unwrappedPhase": (np.where(seen, phase, 0), 0.0, "rad"),
         "connectedComponents": (np.where(seen, 1.0 * (estimate > 0.15), -1), -1.0, "unitless"),
     }
-    with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as product:
-        _describe(product, grid.transform, grid.shape)
-        data = product.createGroup("science/grids/data")
-        _geographic_axes(data, grid.transform, grid.shape)
-        for name, (image, fill, unit) in layers.items():
-            variable = data.createVariable(
-                name, "f4", ("latitude", "longitude"), zlib=True, complevel=2, fill_value=fill
-            )
-            variable.grid_mapping, variable.units = "crs", unit
-            variable[:] = image.astype(np.float32)
+    try:
+        with atomic_path(path) as temporary, netCDF4.Dataset(temporary, "w", format="NETCDF4") as product:
+            _describe(product, grid.transform, grid.shape)
+            data = product.createGroup("science/grids/data")
+            _geographic_axes(data, grid.transform, grid.shape)
+            for name, (image, fill, unit) in layers.items():
+                variable = data.createVariable(
+                    name, "f4", ("latitude", "longitude"), zlib=True, complevel=2, fill_value=fill
+                )
+                variable.grid_mapping, variable.units = "crs", unit
+                variable[:] = image.astype(np.float32)
+    except RuntimeError as error:
+        raise TerraprobeError(
+            f"{path}: the NetCDF library cannot write it ({error}). Nothing was kept. Is the disk full? Free space, "
+            "then run the same command again."
+        ) from error
 
 
 def _in_frame(world: SimulatedWorld, index: int, shape: tuple[int, int]) -> NDArray[np.bool_]:

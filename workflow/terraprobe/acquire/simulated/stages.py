@@ -34,7 +34,7 @@ from terraprobe.acquire.simulated.world import (
     place_grid,
     raw_files,
 )
-from terraprobe.artifacts import atomic_path
+from terraprobe.artifacts import write_bytes
 from terraprobe.stage import Out, progress
 
 CLIMATE_STEP = 1 / 6
@@ -154,5 +154,4 @@ def _write_regions(path: Path, codes: NDArray[Any], grid: Affine) -> None:
     # By way of memory: on disk the driver takes a name without its own suffix for a folder.
     buffer = BytesIO()
     frame.to_file(buffer, driver="FlatGeobuf", layer="BiogeoRegions2016", SPATIAL_INDEX="NO")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_bytes(path, buffer.getvalue())

@@ -15,7 +15,8 @@ for (const table of document.querySelectorAll("table.live")) {
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const order = (a, b) => {
         const x = key(a, k), y = key(b, k);
-        const d = x !== "" && y !== "" && !isNaN(x) && !isNaN(y) ? x - y : String(x).localeCompare(String(y));
+        const n = x !== "" && !isNaN(x), m = y !== "" && !isNaN(y);
+        const d = n && m ? x - y : n ? -1 : m ? 1 : x.localeCompare(y);
         return down ? -d : d;
       };
       rows.sort(order).forEach((row) => body.append(row));

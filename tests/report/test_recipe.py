@@ -1,0 +1,32 @@
+"""What a study file makes the report say."""
+
+from terraprobe.report.recipe import report_recipe
+from terraprobe.study import parse_study
+
+
+def test_every_collection_says_what_it_is(study_content):
+    recipe = report_recipe(parse_study(study_content, "here"))
+    land, shore = recipe.collections
+    assert (land.kind, shore.kind) == ("simulated", "real")
+    assert "No satellite took these images" in land.source
+    assert "CC0" in shore.licence and "Copernicus" in shore.attribution
+    assert "5 geographic bands" in land.split and "100 m apart" in land.split
+    assert "at random within each region" in shore.split
+    assert "simulated" in recipe.about
+
+
+def test_openstreetmap_is_attributed(study_content):
+    shore = study_content["collections"][1]
+    shore.update(scene="havelland", labels=["osm"])
+    note = report_recipe(parse_study(study_content, "here")).collections[1]
+    assert "© OpenStreetMap contributors" in note.attribution and "ODbL" in note.licence
+
+
+def test_towers_of_one_sensor_are_a_deviation(study_content):
+    study = parse_study(study_content, "here")
+    assert report_recipe(study).encoders[0].deviations == ()
+    assert report_recipe(study).encoders[0].data == "Land (simulated)"
+    towers = {"red": {"modality": "s2_l1c", "bands": ["B04"]}, "green": {"modality": "s2_l1c", "bands": ["B03"]}}
+    study_content["encoders"][0].update(collections=["shore"], recipe={"towers": towers, "patch_px": 8})
+    (deviation,) = report_recipe(parse_study(study_content, "here")).encoders[0].deviations
+    assert "one sensor" in deviation and "own variant" in deviation
