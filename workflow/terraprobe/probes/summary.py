@@ -117,8 +117,8 @@ def compare(points: pd.DataFrame, samples: Samples) -> pd.DataFrame:
 
     Returns:
         One row per trained point and rival, for the task's primary metric: `difference, low, high, p`; `p_holm`
-        corrected over all comparisons of the same evaluation, size and `balanced`; `same_chips`, whether both
-        stand on the same test chips (a rival of another modality may not).
+        corrected over the tasks and rivals of one evaluation, modality, size and `balanced` (one picture of the
+        report, so that a family stays smaller than what the resamples can resolve); `same_chips`, whether both stand on the same test chips (a rival of another modality may not).
     """
     known = points[points["primary"] & points["value"].notna()]
     rows = []
@@ -126,7 +126,7 @@ def compare(points: pd.DataFrame, samples: Samples) -> pd.DataFrame:
         records = group.to_dict("records")
         rows += [_difference(a, b, samples) for a in records if a["arm"] == "trained" for b in _rivals(a, records)]
     table = pd.DataFrame(rows, columns=_DIFFERENCE_COLUMNS)
-    families = table.groupby([*WORLD, "n_shots", "balanced"])["p"]
+    families = table.groupby([*WORLD, "modality", "n_shots", "balanced"])["p"]
     return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy(np.float64))))
 
 
