@@ -5,8 +5,10 @@ VENV := .venv
 CORES ?= all
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long lint lock clean
+.PHONY: help say-what run test test-long lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,12 +19,15 @@ $(VENV)/installed.lock: requirements.lock envs/uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("terraprobe needs Python >= 3.11, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11 or newer") if sys.version_info < (3, 11) else None'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.lock
-	@$(VENV)/bin/uv pip sync --quiet --python $(VENV)/bin/python --require-hashes requirements.lock envs/uv.lock
+	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes requirements.lock envs/uv.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
 	@cp requirements.lock $@
 
-run: $(VENV)/installed.lock  ## rebuild the quickstart: real Sentinel-2 scenes and a simulated Earth, to a report
+run: say-what $(VENV)/installed.lock  ## rebuild the quickstart: real Sentinel-2 scenes and a simulated Earth, to a report
 	@snakemake --cores $(CORES) --quiet rules host --rerun-incomplete
+
+say-what:
+	@echo "$(WHAT_IT_IS)"
 
 test: $(VENV)/installed.lock  ## all tests
 	@python -m pytest

@@ -46,12 +46,16 @@ rule all:
 
 
 onstart:
-    say(WHAT_IT_IS)
+    if STUDY.study == "quickstart":
+        say("terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth;")
+        say("the papers = --configfile studies/<paper>.yaml")
+    say(f"study {STUDY.study}: results land in {ROOT}")
 
 
 onsuccess:
     shell("python -m terraprobe times {ROOT} >&2")
-    say(f"Done: open {ROOT}/report/index.html")
+    if Path(ROOT, "report/index.html").exists():
+        say(f"Report: {ROOT}/report/index.html")
 
 
 onerror:

@@ -52,7 +52,7 @@ def test_every_artifact_is_there_with_its_record(finished):
         assert (results / name).is_file(), name
         assert (results / f"{name}.prov.json").is_file(), name
     assert not list(results.rglob("*.part")), "a temporary file was left behind"
-    assert "quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth" in output
+    assert "study mini: results land in results/mini" in output
     assert re.search(r"pretrain_encoder\s+│\s+1 │", output), "the table of time by stage"
     assert "results/mini/report/index.html" in output
 

@@ -10,11 +10,6 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS
 from terraprobe.study import parse_study, read_yaml
 
-WHAT_IT_IS = (
-    "terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; "
-    "the papers = --configfile studies/<paper>.yaml"
-)
-
 try:
     for file in workflow.configfiles:
         read_yaml(Path(file))  # Snakemake has read it already, but keeps the last of two equal keys

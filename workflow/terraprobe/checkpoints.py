@@ -79,16 +79,5 @@ class StateFolder:
     def _sweep(self) -> None:
         """Remove what killed processes of this machine left half-written."""
         for path in [*self.path.glob(".*.part"), *self.path.glob("step-*.new")]:
-            writer = re.search(r"\.(\d+)\.(?:new|part)$", path.name)
-            if writer is None or not _alive(int(writer.group(1))):
+            if not alive(path):
                 path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -118,7 +118,8 @@ def compare(points: pd.DataFrame, samples: Samples) -> pd.DataFrame:
     Returns:
         One row per trained point and rival, for the task's primary metric: `difference, low, high, p`; `p_holm`
         corrected over the tasks and rivals of one evaluation, modality, size and `balanced` (one picture of the
-        report, so that a family stays smaller than what the resamples can resolve); `same_chips`, whether both stand on the same test chips (a rival of another modality may not).
+        report, so that a family stays smaller than what the resamples can resolve); `same_chips`, whether both
+        stand on the same test chips (a rival of another modality may not).
     """
     known = points[points["primary"] & points["value"].notna()]
     rows = []
