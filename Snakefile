@@ -17,9 +17,12 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 # The jobs run this checkout's package by the Python that runs this Snakemake, activated by hand or not (a conda
 # environment of their own comes first on PATH). Waiting threads must not spin: with two trainings on two cores
 # that costs a factor of ten.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = str(Path(workflow.basedir, "workflow"))
-sys.path.insert(0, os.environ["PYTHONPATH"])
+PACKAGE = str(Path(workflow.basedir, "workflow"))
+sys.path.insert(0, PACKAGE)
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    PYTHONPATH=PACKAGE,
+)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # `--configfile` is merged over a `configfile:`, so a study would inherit the quickstart's entries.

@@ -356,7 +356,8 @@ def test_kill_while_cutting_leaves_no_final_name(tmp_path):
         "cut._write_cell, cut.CELL_PX = write, 160\n"
         "grid, listed, pixels = map(Path, sys.argv[1:])\n"
         "recipe = cut.CutRecipe(layer='s2_rgb_monthly', shard='000')\n"
-        "cut.cut_chips(grid=grid, manifest=listed, recipe=recipe, pixels=pixels, valid=pixels.with_suffix('.valid.npy'))\n"
+        "valid = pixels.with_suffix('.valid.npy')\n"
+        "cut.cut_chips(grid=grid, manifest=listed, recipe=recipe, pixels=pixels, valid=valid)\n"
     )
     final.unlink()
     listed = manifest_of("s2_rgb_monthly", [tile], tmp_path / "manifest.json")

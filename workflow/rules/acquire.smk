@@ -1,29 +1,5 @@
 """Raw tiles, each source in its provider's own format."""
 
-from terraprobe.acquire import packaged
-from terraprobe.acquire.simulated.world import raw_files, world_files
-
-
-def tiles(collection, layer=None, shard=None):
-    """Raw files of a collection, of one layer and one storage shard where these are given."""
-    entry = NAMES[collection]
-    if entry.kind == "scene":
-        folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
-    else:
-        places = [p for s, part in enumerate(entry.places) if shard in (None, f"{s:03d}") for p in part]
-        folder, files = f"{ROOT}/collections/{collection}/tiles", raw_files(entry.world, places)
-    layers = [layer] if layer else [*entry.modalities, *entry.labels]
-    return [f"{folder}/{name}" for one in layers for name in files[one]]
-
-
-def manifest(collection, shard):
-    """What lists the raw files of one storage shard."""
-    entry = NAMES[collection]
-    if entry.kind == "scene":
-        return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
-    return f"{ROOT}/collections/{collection}/tiles/{shard}.json"
-
-
 for scene in sorted({c.scene for c in STUDY.collections if c.kind == "scene"}):
 
     rule:
@@ -81,6 +57,7 @@ for entry in (c for c in STUDY.collections if c.kind == "simulated"):
                 f"simulate_places_{entry.name}_{shard:03d}"
             output:
                 tiles=tiles(entry.name, shard=f"{shard:03d}"),
+                manifest=manifest(entry.name, f"{shard:03d}"),
             log:
                 f"{ROOT}/logs/simulate_places/{entry.name}-{shard:03d}.log",
             benchmark:

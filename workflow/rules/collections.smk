@@ -49,11 +49,6 @@ rule extract_context:
         " --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee {log} >&2"
 
 
-def context(collection):
-    """The context of a collection, or nothing where its source has none."""
-    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
-
-
 rule assign_splits:
     """Which chips are for training, which for choosing, which for the one test."""
     input:

@@ -1,13 +1,17 @@
-"""The checked study, where its files lie, and what every rule needs: recipes and code digests."""
+"""The checked study, where its files lie, recipes and code digests, and all input functions."""
 
 import sys
 
 from snakemake.exceptions import WorkflowError
 
+from terraprobe.acquire import packaged
+from terraprobe.acquire.simulated.world import raw_files, world_files
 from terraprobe.cli import recipe_json, stage_module
+from terraprobe.devices import count_gpus
 from terraprobe.digest import code_digest
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS
+from terraprobe.report.recipe import report_recipe
 from terraprobe.study import parse_study, read_yaml
 
 try:
@@ -24,8 +28,7 @@ ENVIRONMENT = "../../envs/terraprobe.yaml"
 NAMES = {c.name: c for c in STUDY.collections}
 
 # On a machine without a GPU the trainings share the cores; with GPUs each takes one.
-GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
-workflow.global_resources.setdefault("gpu", GPUS or workflow.cores or 1)
+workflow.global_resources.setdefault("gpu", count_gpus() or workflow.cores or 1)
 
 
 wildcard_constraints:
@@ -56,3 +59,51 @@ def stores(collection, kind="chips"):
     """The sealed stores of a collection's modalities or label layers."""
     layers = NAMES[collection].modalities if kind == "chips" else NAMES[collection].labels
     return [f"{ROOT}/collections/{collection}/{kind}/{layer}/spec.json" for layer in layers]
+
+
+def tiles(collection, layer=None, shard=None):
+    """Raw files of a collection, of one layer and one storage shard where these are given."""
+    entry = NAMES[collection]
+    if entry.kind == "scene":
+        folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
+    else:
+        places = [p for s, part in enumerate(entry.places) if shard in (None, f"{s:03d}") for p in part]
+        folder, files = f"{ROOT}/collections/{collection}/tiles", raw_files(entry.world, places)
+    layers = [layer] if layer else [*entry.modalities, *entry.labels]
+    return [f"{folder}/{name}" for one in layers for name in files[one]]
+
+
+def manifest(collection, shard):
+    """What lists the raw files of one storage shard."""
+    entry = NAMES[collection]
+    if entry.kind == "scene":
+        return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
+    return f"{ROOT}/collections/{collection}/tiles/{shard}.json"
+
+
+def context(collection):
+    """The context of a collection, or nothing where its source has none."""
+    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
+
+
+def trained_on(encoder):
+    """Names of the collections an encoder learns from."""
+    return STUDY.encoder(encoder).collections
+
+
+def features(w):
+    """What a probe judges: an encoder's embeddings of the evaluation's collection, or the floors."""
+    collection = STUDY.evaluation(w.evaluation).collection
+    if w.encoder == "floors":
+        return f"{ROOT}/floors/{collection}.parquet"
+    return f"{ROOT}/embeddings/{w.encoder}/{collection}.parquet"
+
+
+def judged_in(w, name):
+    """A file of the collection that an evaluation is done on."""
+    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/{name}.parquet"
+
+
+def score_files(kind):
+    """One file of every evaluation and everything it compares."""
+    return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.evaluations for e in [*STUDY.judged(v), "floors"]]

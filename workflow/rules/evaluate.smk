@@ -1,24 +1,6 @@
 """Few-shot probes. Choices are made on validation and frozen in a file before the test split is scored."""
 
 
-def features(w):
-    """What a probe judges: an encoder's embeddings of the evaluation's collection, or the floors."""
-    collection = STUDY.evaluation(w.evaluation).collection
-    if w.encoder == "floors":
-        return f"{ROOT}/floors/{collection}.parquet"
-    return f"{ROOT}/embeddings/{w.encoder}/{collection}.parquet"
-
-
-def judged_in(w, name):
-    """A file of the collection that an evaluation is done on."""
-    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/{name}.parquet"
-
-
-def score_files(kind):
-    """One file of every evaluation and everything it compares."""
-    return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.evaluations for e in [*STUDY.judged(v), "floors"]]
-
-
 rule measure_floors:
     """Features that cost no training: image statistics, coordinates, climate."""
     input:

@@ -1,11 +1,6 @@
 """Encoders. Training state lives beside the weights: a job that was cut off goes on from it."""
 
 
-def trained_on(encoder):
-    """Names of the collections an encoder learns from."""
-    return STUDY.encoder(encoder).collections
-
-
 rule pretrain_encoder:
     """Pretrain one encoder on the train chips of its collections; the best validation loss is kept."""
     input:

@@ -1,7 +1,5 @@
 """What came out: one table of scores, t-SNE pictures, one page."""
 
-from terraprobe.report.recipe import report_recipe
-
 EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in STUDY.encoders_of(c)]
 LABELLED = [c.name for c in STUDY.collections if c.labels]
 
@@ -15,18 +13,18 @@ rule gather_scores:
         table=f"{ROOT}/scores.parquet",
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
-    params:
-        recipe=recipe(),
-        code=code("gather-scores"),
     log:
         f"{ROOT}/logs/gather_scores/all.log",
     benchmark:
         f"{ROOT}/benchmarks/gather_scores/all.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        recipe=recipe(),
+        code=code("gather-scores"),
     shell:
         "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks} --recipe {params.recipe:q}"
         " --code {params.code} --table {output.table} --summary {output.summary} --differences {output.differences}"
@@ -39,18 +37,18 @@ rule project_embeddings:
         embeddings=EMBEDDINGS,
     output:
         projections=f"{ROOT}/projections.parquet",
-    params:
-        recipe=recipe(max_points=STUDY.tsne_chips),
-        code=code("project-embeddings"),
     log:
         f"{ROOT}/logs/project_embeddings/all.log",
     benchmark:
         f"{ROOT}/benchmarks/project_embeddings/all.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=3000,
         runtime=120,
-    conda:
-        ENVIRONMENT
+    params:
+        recipe=recipe(max_points=STUDY.tsne_chips),
+        code=code("project-embeddings"),
     shell:
         "python -m terraprobe project-embeddings --embeddings {input.embeddings} --recipe {params.recipe:q}"
         " --code {params.code} --projections {output.projections} 2>&1 | tee {log} >&2"
@@ -70,18 +68,18 @@ rule write_report:
         differences=f"{ROOT}/differences.parquet",
     output:
         page=f"{ROOT}/report/index.html",
-    params:
-        recipe=recipe(**report_recipe(STUDY).model_dump(mode="json")),
-        code=code("write-report"),
     log:
         f"{ROOT}/logs/write_report/all.log",
     benchmark:
         f"{ROOT}/benchmarks/write_report/all.tsv"
+    conda:
+        ENVIRONMENT
     resources:
         mem_mb=3000,
         runtime=60,
-    conda:
-        ENVIRONMENT
+    params:
+        recipe=recipe(**report_recipe(STUDY).model_dump(mode="json")),
+        code=code("write-report"),
     shell:
         "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"

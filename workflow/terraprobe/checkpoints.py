@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from terraprobe.artifacts import atomic_path, sha256_file
+from terraprobe.artifacts import alive, atomic_path, sha256_file
 from terraprobe.stage import progress
 
 KEEP = 2
