@@ -1,6 +1,67 @@
 """What the documentation says is what the code says."""
 
+import inspect
+import re
+
+import pytest
+
+from terraprobe import study
+from terraprobe.acquire.simulated.world import SimulatedWorld
+from terraprobe.collections.splits import Geobands, Shares, Stratified
 from terraprobe.describe import describe
+
+MODELS = {
+    "The study": [study.Study],
+    "collections": [study.SceneCollection, study.SimulatedCollection],
+    "collections: split": [Geobands, Stratified, Shares],
+    "collections: world": [SimulatedWorld],
+    "encoders": [study.EncoderEntry],
+    "evaluations": [study.Evaluation],
+}
+"""Sections of docs/study.md."""
+
+
+def documented(model):
+    """Key to description, from the docstring and its parents'."""
+    text = "\n".join(inspect.getdoc(c) or "" for c in reversed(model.__mro__) if hasattr(c, "model_fields"))
+    rows = re.findall(r"^    (\w+): ((?:.|\n        )+)", text, re.MULTILINE)
+    return {key: " ".join(words.split()) for key, words in rows if key in model.model_fields}
+
+
+def default(field):
+    """A key's default as YAML shows it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if hasattr(value, "model_dump"):
+        return ", ".join(f"{k}: {v}" for k, v in value.model_dump().items())
+    return "none" if value in ("", [], {}) else str(value).replace("'", "")
+
+
+def study_page():
+    """docs/study.md, from the models."""
+    parts = [
+        "# Study files, key by key\n\n"
+        "A study is YAML: `terraprobe check-study FILE` checks one. Unknown keys are refused. This page is made of the\n"
+        "models' own docstrings by `tests/test_docs.py`, which fails where they differ.\n"
+    ]
+    for section, models in MODELS.items():
+        parts.append(f"\n## {section}\n")
+        for model in models:
+            parts.append(f"\n{inspect.getdoc(model).splitlines()[0]}\n\n| key | default | what it is |\n|---|---|---|\n")
+            words = documented(model)
+            parts += [f"| `{k}` | {default(f)} | {words[k]} |\n" for k, f in model.model_fields.items()]
+    parts.append("\nA method's recipe: `terraprobe describe METHOD`.\n")
+    return "".join(parts)
+
+
+def test_the_page_on_study_files_is_what_the_models_say(repository):
+    assert (repository / "docs/study.md").read_text() == study_page()
+
+
+@pytest.mark.parametrize("model", [m for models in MODELS.values() for m in models])
+def test_every_key_is_documented(model):
+    assert set(documented(model)) == set(model.model_fields)
 
 
 def test_every_deviation_of_clip3_is_in_the_docs(repository):
@@ -12,8 +73,6 @@ def test_every_deviation_of_clip3_is_in_the_docs(repository):
 
 
 def test_linked_files_exist(repository):
-    import re
-
     for page in [repository / "README.md", *(repository / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links {target}"

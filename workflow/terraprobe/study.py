@@ -19,7 +19,7 @@ from terraprobe.collections.splits import Geobands, Stratified
 from terraprobe.errors import TerraprobeError
 from terraprobe.explain import explain
 from terraprobe.methods import METHODS, recipe_model
-from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.modalities import LABELS, MODALITIES, MONTHS
 from terraprobe.stage import Recipe
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
@@ -113,6 +113,9 @@ class SimulatedCollection(Collection):
 
         check_names(self.modalities, [name for name in LAYERS if name in MODALITIES], "modalities", "simulated")
         check_names(self.labels, [name for name in LAYERS if name in LABELS], "labels", "simulated")
+        monthly = [name for name in self.modalities if name.endswith("_monthly")]
+        if monthly and len(self.world.months) != len(MONTHS):
+            raise ValueError(f"world.months: found {len(self.world.months)}, {monthly[0]} needs {len(MONTHS)}")
         if self.world.place_px < self.chip_px:
             raise ValueError(f"chip_px: {self.chip_px} does not fit world.place_px {self.world.place_px}; at most that")
         if self.shards > self.world.n_places:
