@@ -88,7 +88,7 @@ def cut(grid, tiles, layer, shard="000"):
     folder = grid.parent / layer
     pixels, valid = folder / f"{shard}.npy", folder / f"{shard}.valid.npy"
     recipe = CutRecipe(layer=layer, shard=shard)
-    listed = manifest_of(layer, tiles, folder / f"{shard}.manifest.json")
+    listed = manifest_of(layer, tiles, grid.parent / f"{layer}-{shard}.json")
     cut_chips(grid=grid, manifest=listed, recipe=recipe, pixels=pixels, valid=valid)
     return np.load(pixels), np.load(valid)
 

@@ -8,34 +8,22 @@ import time
 import pytest
 from dag import command, contents, snakemake
 
-STAGES = (
-    "simulate_places",
-    "lay_grid",
-    "extract_context",
-    "assign_splits",
-    "cut_chips",
-    "seal_store",
-    "measure_labels",
-    "pretrain_encoder",
-    "embed_chips",
-    "measure_floors",
-    "select_forest",
-    "score_forest",
-    "gather_scores",
-    "project_embeddings",
-    "write_report",
-)
-DELAYS_S = (0.3, 1.2) if os.environ.get("TERRAPROBE_LONG") else (0.8,)
-"""After the stage's log appears: while it imports, while it works."""
+DELAYS_S = (0.1, 0.4, 0.8, 1.6) if os.environ.get("TERRAPROBE_LONG") else (0.4,)
+"""After a job of the stage opened its log: while it imports, while it works."""
 
 
-def run_and_kill(folder, stage, delay_s):
-    """Start the study, kill Snakemake and its jobs `delay_s` after the first job of `stage` began.
+def opened(folder):
+    """When each log was written last, by stage; a job that starts empties its own."""
+    logs = folder / "results/mini/logs"
+    return {path: path.stat().st_mtime_ns for path in logs.glob("*/*.log")}
 
-    Returns whether it was killed; False where the stage was over before.
+
+def run_and_kill(folder, spared, delay_s):
+    """Run the study until a job of a stage that is not spared begins; `delay_s` later kill Snakemake and its jobs.
+
+    Returns the stage, or None where the study ended.
     """
-    logs = folder / "results/mini/logs" / stage
-    before = set(logs.glob("*")) if logs.exists() else set()
+    before = opened(folder)
     process = subprocess.Popen(
         command(folder, "--rerun-incomplete", "--nolock"),
         stdout=subprocess.DEVNULL,
@@ -43,25 +31,29 @@ def run_and_kill(folder, stage, delay_s):
         start_new_session=True,
     )
     while process.poll() is None:
-        if logs.exists() and set(logs.glob("*")) - before:
+        begun = {path.parent.name for path, when in opened(folder).items() if before.get(path) != when} - spared
+        if begun:
             time.sleep(delay_s)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return True
+            return min(begun)
         time.sleep(0.02)
-    return False
+    assert process.returncode == 0
+    return None
 
 
 @pytest.mark.long
 def test_killed_in_every_stage_it_ends_in_the_same_bytes(tmp_path):
-    undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
+    undisturbed = tmp_path / "undisturbed"
     done = snakemake(undisturbed)
     assert done.returncode == 0, done.stdout
-    killed = []
-    for stage in STAGES:
-        killed += [f"{stage}+{delay}s" for delay in DELAYS_S if run_and_kill(disturbed, stage, delay)]
-    print("killed in:", ", ".join(killed))
-    done = snakemake(disturbed, "--rerun-incomplete", "--nolock")
-    assert done.returncode == 0, done.stdout
-    assert len(killed) >= len(STAGES) - 3, killed
-    assert contents(disturbed) == contents(undisturbed)
+    stages = {path.parent.name for path in opened(undisturbed)}
+    assert len(stages) > 12
+    for delay_s in DELAYS_S:
+        disturbed = tmp_path / f"killed-after-{delay_s}s"
+        killed = set()
+        while (stage := run_and_kill(disturbed, killed, delay_s)) is not None:
+            killed.add(stage)
+        print(f"killed {delay_s} s into:", ", ".join(sorted(killed)))
+        assert killed == stages
+        assert contents(disturbed) == contents(undisturbed)

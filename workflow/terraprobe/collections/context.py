@@ -131,7 +131,7 @@ def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
             f"{path}: bands {list(descriptions)}, none of them bio_1 … bio_19 or elev. Name the bands or the file so."
         )
     row, column = (axis.ravel() for axis in np.mgrid[: shape[0], : shape[1]])
-    x, y = affine * (column + 0.5, row + 0.5)
+    x, y = affine @ (column + 0.5, row + 0.5)
     lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
     on_earth = np.isfinite(lon) & np.isfinite(lat)  # the corners of a world map may lie outside its projection
     centres = unit_sphere(np.where(on_earth, lon, 0), np.where(on_earth, lat, 0))
