@@ -1,7 +1,9 @@
 # terraprobe: `make run` rebuilds the quickstart, `make test` checks everything.
 # Both work with Python >= 3.11, make and git alone; the first use installs the locked environment.
-PYTHON ?= python3
 VENV := .venv
+# Found before .venv/bin is put first: a set-up that was cut off may have left a broken python there.
+PYTHON ?= $(shell command -v python3)
+PYTHON := $(PYTHON)
 CORES ?= all
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -17,7 +19,7 @@ help:  ## list the targets
 $(VENV)/installed.lock: requirements.lock envs/uv.lock pyproject.toml
 	@echo "terraprobe: installing the locked environment into $(VENV) (once, about a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit("terraprobe needs Python >= 3.11, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11 or newer") if sys.version_info < (3, 11) else None'
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.lock
 	@$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(VENV)/bin/python --require-hashes requirements.lock envs/uv.lock
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .

@@ -48,7 +48,9 @@ def study_page():
     for section, models in MODELS.items():
         parts.append(f"\n## {section}\n")
         for model in models:
-            parts.append(f"\n{inspect.getdoc(model).splitlines()[0]}\n\n| key | default | what it is |\n|---|---|---|\n")
+            parts.append(
+                f"\n{inspect.getdoc(model).splitlines()[0]}\n\n| key | default | what it is |\n|---|---|---|\n"
+            )
             words = documented(model)
             parts += [f"| `{k}` | {default(f)} | {words[k]} |\n" for k, f in model.model_fields.items()]
     parts.append("\nA method's recipe: `terraprobe describe METHOD`.\n")

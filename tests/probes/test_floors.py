@@ -151,8 +151,8 @@ def test_every_floor_has_its_rows(place):
     path = place.measure()
     frame = read_table(path)
     counts = frame.groupby(["floor", "modality"]).size().to_dict()
-    image = {("image_stats", m): N for m in ("fixed", "varied", "concat")}
-    assert counts == {("climate", ""): N, ("coordinates", ""): N, **image}
+    floors = ("climate", "coordinates", "image_stats")
+    assert counts == {(floor, m): N for floor in floors for m in ("fixed", "varied", "concat")}
     assert {m: _features(path, "image_stats", m).shape[1] for m in ("fixed", "varied", "concat")} == {
         "fixed": 24, "varied": 12, "concat": 36,
     }  # fmt: skip
@@ -176,19 +176,24 @@ def test_a_variable_modality_is_the_mean_over_usable_channels(place):
     assert found.loc["c04", 0] == pytest.approx(mean[4, :2].mean(), rel=1e-4)
 
 
-def test_a_chip_without_a_modality_has_no_row_there(place):
-    place.valid["fixed"][5] = [1, 0]  # a fixed modality needs all its channels
+def test_every_floor_stands_on_the_chips_that_a_tower_sees(place):
+    place.valid["fixed"][5] = [1, 0]  # one usable channel is enough, as it is for an encoder
+    place.valid["fixed"][8] = [0.4, 0]
     place.valid["varied"][6] = 0
     place.climate.loc[7, "bio03"] = np.nan
     path = place.measure()
-    for floor, modality, gone in (
-        ("image_stats", "fixed", {"c05"}),
-        ("image_stats", "varied", {"c06"}),
-        ("image_stats", "concat", {"c05", "c06"}),
-        ("climate", "", {"c07"}),
-        ("coordinates", "", set()),
-    ):
-        assert set(_features(path, floor, modality).index) == {f"c{i:02d}" for i in range(N)} - gone
+    gone = {"fixed": {"c08"}, "varied": {"c06"}, "concat": {"c06", "c08"}}
+    for modality, absent in gone.items():
+        for floor in ("image_stats", "coordinates", "climate"):
+            assert set(_features(path, floor, modality).index) == {f"c{i:02d}" for i in range(N)} - absent
+
+
+def test_statistics_of_a_missing_channel_are_nan_and_no_others(place):
+    place.valid["fixed"][5] = [1, 0]
+    found = _features(place.measure(), "image_stats", "fixed")
+    assert found.loc["c05", :11].notna().all()
+    assert found.loc["c05", 12:].isna().all()
+    assert found.drop(index="c05").notna().all(axis=None)
 
 
 def test_grey_levels_come_from_train_chips_alone(place):
@@ -202,9 +207,9 @@ def test_grey_levels_come_from_train_chips_alone(place):
     assert not moved.iloc[1:10].equals(after.iloc[1:10])
 
 
-def test_a_channel_that_no_train_chip_has_cannot_be_judged(place):
+def test_a_channel_that_no_train_chip_has_is_left_out(place):
     place.valid["fixed"][:8, 1] = 0
-    assert not (read_table(place.measure())["modality"] == "fixed").any()
+    assert _features(place.measure(), "image_stats", "fixed").loc[:, 12:].isna().all(axis=None)
 
 
 def test_floors_are_deterministic_and_need_no_climate(place):
@@ -214,7 +219,7 @@ def test_floors_are_deterministic_and_need_no_climate(place):
 
 def test_one_modality_is_not_concatenated(place):
     del place.pixels["varied"]
-    assert set(read_table(place.measure())["modality"]) == {"", "fixed"}
+    assert set(read_table(place.measure())["modality"]) == {"fixed"}
 
 
 def test_bad_input_is_explained(place):

@@ -301,3 +301,12 @@ def test_sizes_go_up_with_all_of_them_last():
 def test_two_worlds_differ(scored, tmp_path):
     other = run(World(seed=1).write(tmp_path))
     assert not pd.DataFrame.equals(read_table(other.scores), read_table(scored.scores))
+
+
+def test_a_forest_takes_nan_for_not_observed():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2)).astype(np.float32)
+    y = x[:, 0] > 0
+    x[::3, 1] = np.nan
+    called = predict_forest(x, y, x, trees=(10,), depth=3, seed=0)[0]
+    assert (called == y).mean() > 0.95

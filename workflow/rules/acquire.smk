@@ -23,7 +23,7 @@ for scene in sorted({c.scene for c in STUDY.collections if c.kind == "scene"}):
             code=code("fetch-scene"),
         shell:
             "python -m terraprobe fetch-scene --recipe {params.recipe:q} --code {params.code} --tiles {output.tiles}"
-            " --manifest {output.manifest} 2>&1 | tee {log} >&2"
+            " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
 
 
 for entry in (c for c in STUDY.collections if c.kind == "simulated"):
@@ -48,7 +48,7 @@ for entry in (c for c in STUDY.collections if c.kind == "simulated"):
             code=code("simulate-world"),
         shell:
             "python -m terraprobe simulate-world --recipe {params.recipe:q} --code {params.code}"
-            " --climate {output.climate} --regions {output.regions} 2>&1 | tee {log} >&2"
+            " --climate {output.climate} --regions {output.regions} 2>&1 | tee -i {log} >&2"
 
     for shard, places in enumerate(entry.places):
 
@@ -76,4 +76,4 @@ for entry in (c for c in STUDY.collections if c.kind == "simulated"):
                 code=code("simulate-places"),
             shell:
                 "python -m terraprobe simulate-places --recipe {params.recipe:q} --code {params.code}"
-                " --manifest {output.manifest} 2>&1 | tee {log} >&2"
+                " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"

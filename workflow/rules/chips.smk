@@ -26,7 +26,7 @@ rule cut_chips:
         code=code("cut-chips"),
     shell:
         "python -m terraprobe cut-chips --grid {input.grid} --manifest {input.manifest} --recipe {params.recipe:q}"
-        " --code {params.code} --pixels {output.pixels} --valid {output.valid} 2>&1 | tee {log} >&2"
+        " --code {params.code} --pixels {output.pixels} --valid {output.valid} 2>&1 | tee -i {log} >&2"
 
 
 rule seal_store:
@@ -54,7 +54,7 @@ rule seal_store:
         code=code("seal-store"),
     shell:
         "python -m terraprobe seal-store --grid {input.grid} --shards {input.shards} --recipe {params.recipe:q}"
-        " --code {params.code} --spec {output.spec} 2>&1 | tee {log} >&2"
+        " --code {params.code} --spec {output.spec} 2>&1 | tee -i {log} >&2"
 
 
 rule measure_labels:
@@ -78,4 +78,4 @@ rule measure_labels:
         code=code("measure-labels"),
     shell:
         "python -m terraprobe measure-labels --grid {input.grid} --stores {input.stores} --recipe {params.recipe:q}"
-        " --code {params.code} --labels {output.labels} 2>&1 | tee {log} >&2"
+        " --code {params.code} --labels {output.labels} 2>&1 | tee -i {log} >&2"

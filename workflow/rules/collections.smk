@@ -21,7 +21,7 @@ rule lay_grid:
         code=code("lay-grid"),
     shell:
         "python -m terraprobe lay-grid --tiles {input.tiles} --recipe {params.recipe:q} --code {params.code}"
-        " --grid {output.grid} 2>&1 | tee {log} >&2"
+        " --grid {output.grid} 2>&1 | tee -i {log} >&2"
 
 
 rule extract_context:
@@ -46,7 +46,7 @@ rule extract_context:
         code=code("extract-context"),
     shell:
         "python -m terraprobe extract-context --grid {input.grid} --climate {input.climate} --regions {input.regions}"
-        " --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee {log} >&2"
+        " --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee -i {log} >&2"
 
 
 rule assign_splits:
@@ -70,4 +70,4 @@ rule assign_splits:
         code=code("assign-splits"),
     shell:
         "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --recipe {params.recipe:q}"
-        " --code {params.code} --chips {output.chips} 2>&1 | tee {log} >&2"
+        " --code {params.code} --chips {output.chips} 2>&1 | tee -i {log} >&2"

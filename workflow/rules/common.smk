@@ -61,6 +61,12 @@ def stores(collection, kind="chips"):
     return [f"{ROOT}/collections/{collection}/{kind}/{layer}/spec.json" for layer in layers]
 
 
+def towers_read(encoders, collection):
+    """The sealed stores of a collection that a tower of these encoders sees: no other one makes them run again."""
+    names = STUDY.modalities_read(encoders, collection)
+    return [f"{ROOT}/collections/{collection}/chips/{name}/spec.json" for name in names]
+
+
 def tiles(collection, layer=None, shard=None):
     """Raw files of a collection, of one layer and one storage shard where these are given."""
     entry = NAMES[collection]

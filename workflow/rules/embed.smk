@@ -7,7 +7,7 @@ for name in (c.name for c in STUDY.collections if STUDY.encoders_of(c.name)):
             f"embed_chips_{name}"
         input:
             chips=f"{ROOT}/collections/{name}/chips.parquet",
-            stores=stores(name),
+            stores=towers_read(STUDY.encoders_of(name), name),
             cards=[f"{ROOT}/encoders/{e}/card.json" for e in STUDY.encoders_of(name)],
             weights=[f"{ROOT}/encoders/{e}/encoder.safetensors" for e in STUDY.encoders_of(name)],
         output:
@@ -28,4 +28,4 @@ for name in (c.name for c in STUDY.collections if STUDY.encoders_of(c.name)):
             code=code("embed-chips", *{METHODS[STUDY.encoder(e).method] for e in STUDY.encoders_of(name)}),
         shell:
             "python -m terraprobe embed-chips --chips {input.chips} --stores {input.stores} --cards {input.cards}"
-            " --recipe {params.recipe:q} --code {params.code} --embeddings {output.embeddings} 2>&1 | tee {log} >&2"
+            " --recipe {params.recipe:q} --code {params.code} --embeddings {output.embeddings} 2>&1 | tee -i {log} >&2"

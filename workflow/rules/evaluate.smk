@@ -23,7 +23,7 @@ rule measure_floors:
         code=code("measure-floors"),
     shell:
         "python -m terraprobe measure-floors --chips {input.chips} --stores {input.stores} --context {input.context}"
-        " --recipe {params.recipe:q} --code {params.code} --floors {output.floors} 2>&1 | tee {log} >&2"
+        " --recipe {params.recipe:q} --code {params.code} --floors {output.floors} 2>&1 | tee -i {log} >&2"
 
 
 rule select_forest:
@@ -48,7 +48,7 @@ rule select_forest:
         code=code("select-forest"),
     shell:
         "python -m terraprobe select-forest --embeddings {input.embeddings} --chips {input.chips} --labels {input.labels}"
-        " --recipe {params.recipe:q} --code {params.code} --selection {output.selection} 2>&1 | tee {log} >&2"
+        " --recipe {params.recipe:q} --code {params.code} --selection {output.selection} 2>&1 | tee -i {log} >&2"
 
 
 rule score_forest:
@@ -76,4 +76,4 @@ rule score_forest:
     shell:
         "python -m terraprobe score-forest --embeddings {input.embeddings} --chips {input.chips} --labels {input.labels}"
         " --selection {input.selection} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
-        " --blocks {output.blocks} 2>&1 | tee {log} >&2"
+        " --blocks {output.blocks} 2>&1 | tee -i {log} >&2"

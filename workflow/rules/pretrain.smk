@@ -5,7 +5,7 @@ rule pretrain_encoder:
     """Pretrain one encoder on the train chips of its collections; the best validation loss is kept."""
     input:
         chips=lambda w: [f"{ROOT}/collections/{c}/chips.parquet" for c in trained_on(w.encoder)],
-        stores=lambda w: [s for c in trained_on(w.encoder) for s in stores(c)],
+        stores=lambda w: [s for c in trained_on(w.encoder) for s in towers_read([w.encoder], c)],
     output:
         weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
         card=f"{ROOT}/encoders/{{encoder}}/card.json",
@@ -27,4 +27,4 @@ rule pretrain_encoder:
     shell:
         "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --recipe {params.recipe:q}"
         " --code {params.code} --weights {output.weights} --card {output.card} --history {output.history}"
-        " 2>&1 | tee {log} >&2"
+        " 2>&1 | tee -i {log} >&2"

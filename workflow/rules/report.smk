@@ -28,7 +28,7 @@ rule gather_scores:
     shell:
         "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks} --recipe {params.recipe:q}"
         " --code {params.code} --table {output.table} --summary {output.summary} --differences {output.differences}"
-        " 2>&1 | tee {log} >&2"
+        " 2>&1 | tee -i {log} >&2"
 
 
 rule project_embeddings:
@@ -51,7 +51,7 @@ rule project_embeddings:
         code=code("project-embeddings"),
     shell:
         "python -m terraprobe project-embeddings --embeddings {input.embeddings} --recipe {params.recipe:q}"
-        " --code {params.code} --projections {output.projections} 2>&1 | tee {log} >&2"
+        " --code {params.code} --projections {output.projections} 2>&1 | tee -i {log} >&2"
 
 
 rule write_report:
@@ -84,4 +84,4 @@ rule write_report:
         "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences}"
-        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee {log} >&2"
+        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -105,7 +105,7 @@ class SimulatedCollection(Collection):
 
     kind: Literal["simulated"]
     world: SimulatedWorld
-    shards: int = Field(1, ge=1)
+    shards: int = Field(1, ge=1, le=1000)
 
     @model_validator(mode="after")
     def _places_hold_chips(self) -> "SimulatedCollection":
@@ -161,8 +161,15 @@ class EncoderEntry(Recipe):
     name: Name
     method: str
     collections: list[str] = Field(min_length=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     recipe: dict[str, Any] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _not_the_floors(cls, name: str) -> str:
+        if name == "floors":
+            raise ValueError("found 'floors', allowed any other name: files of that name hold the floors")
+        return name
 
     @field_validator("method")
     @classmethod
@@ -208,13 +215,13 @@ class Evaluation(Recipe):
     collection: str
     encoders: Literal["all"] | list[str] = "all"
     tasks: list[str] = Field(min_length=1)
-    sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = [10, 100, "full"]
+    sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([10, 100, "full"], min_length=1)
     repeats: int = Field(10, ge=1)
     full_repeats: int = Field(10, ge=1)
     draw: Literal["uniform", "stratified"] = "uniform"
-    trees: list[Annotated[int, Field(ge=1)]] = [50]
-    depths: list[Annotated[int, Field(ge=1)]] = [3, 7]
-    seed: int = Field(0, ge=0)
+    trees: list[Annotated[int, Field(ge=1)]] = Field([50], min_length=1)
+    depths: list[Annotated[int, Field(ge=1)]] = Field([3, 7], min_length=1)
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @field_validator("tasks", "sizes", "trees", "depths")
     @classmethod
@@ -314,6 +321,11 @@ class Study(Recipe):
     def encoders_of(self, collection: str) -> list[str]:
         """Names of the encoders that can embed a collection, in study order."""
         return [e.name for e in self.encoders if self.can_embed(e, self.collection(collection))]
+
+    def modalities_read(self, encoders: list[str], collection: str) -> list[str]:
+        """Modalities of a collection that a tower of these encoders sees."""
+        seen = {t.modality for e in encoders for t in self.encoder(e).full_recipe.towers.values()}
+        return [name for name in self.collection(collection).modalities if name in seen]
 
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""

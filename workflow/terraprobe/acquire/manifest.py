@@ -26,22 +26,20 @@ def write_manifest(
 
 
 def layer_tiles(manifest: Path, layer: str) -> list[Path]:
-    """The raw files of one layer, each as large as when it was written.
+    """The raw files of one layer, each with the bytes that it was written with.
 
     Raises:
-        TerraprobeError: the manifest is absent, or a file of it is absent or has another size.
+        TerraprobeError: the manifest is absent, or a file of it is absent or has other bytes.
     """
     tiles = []
     for row in read_json(manifest)["files"]:
         if row["layer"] != layer:
             continue
         path = manifest.parent / row["name"]
-        size = path.stat().st_size if path.exists() else None
-        if size != row["bytes"]:
-            found = "is absent" if size is None else f"has {size} bytes"
+        if not path.exists() or path.stat().st_size != row["bytes"] or sha256_file(path) != row["sha256"]:
             raise TerraprobeError(
-                f"{path} {found}; {manifest.name} says {row['bytes']}. Raw files are not edited: delete {manifest} "
-                "and run Snakemake again to get it anew."
+                f"{path} {'differs from' if path.exists() else 'is absent, but stands in'} {manifest.name}. Raw files "
+                f"are not edited: delete {manifest} and run Snakemake again to get it anew."
             )
         tiles.append(path)
     return tiles

@@ -142,19 +142,19 @@ def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:
                 modality=modality,
                 encoder_sha256=metadata.get("encoder_sha256", ""),
                 chips=rows[members],
-                matrix=_matrix(vectors.take(pa.array(members)), f"{path}: {group} {modality}"),
+                matrix=_matrix(vectors.take(pa.array(members)), f"{path}: {group} {modality}", kind == "floor"),
             )
         )
     return sets
 
 
-def _matrix(vectors: Any, where: str) -> NDArray[np.float32]:
+def _matrix(vectors: Any, where: str, gaps: bool) -> NDArray[np.float32]:
+    """Vectors as rows; `gaps` allows NaN, which a forest takes for "not observed"."""
     flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     lengths = np.unique(pc.list_value_length(vectors).to_numpy(zero_copy_only=False))
-    if len(lengths) != 1 or not np.isfinite(flat).all():
-        found = (
-            f"lengths {lengths.tolist()}" if len(lengths) != 1 else f"{(~np.isfinite(flat)).sum()} values not finite"
-        )
+    wrong = np.isinf(flat) if gaps else ~np.isfinite(flat)
+    if len(lengths) != 1 or wrong.any():
+        found = f"lengths {lengths.tolist()}" if len(lengths) != 1 else f"{wrong.sum()} values not finite"
         raise TerraprobeError(f"{where}: {found}, expected finite features of one length. Delete the file and rerun.")
     return np.ascontiguousarray(flat.reshape(len(vectors), -1))
 

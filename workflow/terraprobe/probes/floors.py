@@ -44,7 +44,9 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
         stores: `spec.json` of each modality's chip store.
         context: `context.parquet`, or nothing where the study gives no climate.
         recipe: parameters.
-        floors: long table `chip_id, split, floor, modality, embedding`; no row where a chip lacks the modality.
+        floors: long table `chip_id, split, floor, modality, embedding`. Every floor has rows for each modality and
+            for `concat`, of the chips with a usable channel of it (of all of them): the chips that an encoder's
+            tower sees too, so that the two are compared on the same ones. Statistics of a missing channel are NaN.
             The grey-level limits stand in its metadata.
 
     Raises:
@@ -54,22 +56,25 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
     train = np.flatnonzero((table["split"] == "train").to_numpy())
     if not len(train):
         raise TerraprobeError(f"{chips}: no train chip; the grey levels of texture need some. Change the split.")
-    features = {("coordinates", ""): coordinates(table)}
-    if context:
-        features["climate", ""] = _climate(context[0], table["chip_id"])
+    images: dict[str, NDArray[np.float32]] = {}
+    seen: dict[str, NDArray[np.bool_]] = {}
     limits = {}
     for spec in stores:
         store = ChipStore.open(spec.parent)
         if len(store) != len(table):
             raise TerraprobeError(f"{spec}: {len(store)} chips, {chips} has {len(table)}. Run cut-chips again.")
-        bounds = channel_limits(store, train, recipe)
-        limits[store.layer.name] = bounds.tolist()
-        features["image_stats", store.layer.name] = image_features(store, bounds)
-        progress(f"floors: image statistics of {store.layer.name} measured")
+        bounds, name = channel_limits(store, train, recipe), store.layer.name
+        limits[name], images[name] = bounds.tolist(), image_features(store, bounds)
+        seen[name] = (store.valid >= MIN_VALID).any(axis=1)
+        progress(f"floors: image statistics of {name} measured")
     if len(stores) > 1:
-        parts = [matrix for (floor, _), matrix in sorted(features.items()) if floor == "image_stats"]
-        features["image_stats", "concat"] = np.concatenate(parts, axis=1)
-    frames = [_rows(table, floor, modality, matrix) for (floor, modality), matrix in sorted(features.items())]
+        images["concat"] = np.concatenate([images[name] for name in sorted(images)], axis=1)
+        seen["concat"] = np.logical_and.reduce(list(seen.values()))
+    everywhere = {"coordinates": coordinates(table)}
+    if context:
+        everywhere["climate"] = _climate(context[0], table["chip_id"])
+    frames = [_rows(table, floor, name, matrix, seen[name]) for floor, matrix in everywhere.items() for name in seen]
+    frames += [_rows(table, "image_stats", name, matrix, seen[name]) for name, matrix in images.items()]
     metadata = {"limits": json.dumps(limits, sort_keys=True), "statistics": json.dumps(STATISTICS)}
     write_table(floors, pd.concat(frames, ignore_index=True), metadata)
 
@@ -149,7 +154,9 @@ def image_features(store: ChipStore, limits: NDArray[np.float64]) -> NDArray[np.
     return np.where(count > 0, mean, np.nan).astype(np.float32)
 
 
-def _rows(table: pd.DataFrame, floor: str, modality: str, matrix: NDArray[np.float32]) -> pd.DataFrame:
-    whole = np.flatnonzero(np.isfinite(matrix).all(axis=1))
-    named = {"chip_id": table["chip_id"].to_numpy()[whole], "split": table["split"].to_numpy()[whole]}
-    return pd.DataFrame({**named, "floor": floor, "modality": modality, "embedding": list(matrix[whole])})
+def _rows(
+    table: pd.DataFrame, floor: str, modality: str, matrix: NDArray[np.float32], seen: NDArray[np.bool_]
+) -> pd.DataFrame:
+    kept = np.flatnonzero(seen & np.isfinite(matrix).any(axis=1))
+    named = {"chip_id": table["chip_id"].to_numpy()[kept], "split": table["split"].to_numpy()[kept]}
+    return pd.DataFrame({**named, "floor": floor, "modality": modality, "embedding": list(matrix[kept])})

@@ -220,7 +220,7 @@ def score_forest(
     bench = _bench(embeddings, chips, labels, ("train", "test"), recipe)
     choices = {(*(c[k] for k in KEYS), c["task"]): c for c in frozen["choices"]}
     book = ScoreBook(bench, recipe.evaluation, recipe.collection, recipe.resamples)
-    sets = [*bench.sets, _majority(bench)] if any(s.floor for s in bench.sets) else bench.sets
+    sets = [*bench.sets, *_majority(bench)]
     for done, name in enumerate(recipe.tasks, 1):
         task = frozen["tasks"][name]
         for features in sets:
@@ -231,10 +231,13 @@ def score_forest(
     write_table(blocks, book.blocks())
 
 
-def _majority(bench: Bench) -> FeatureSet:
-    """The floor that looks at nothing: no feature, for every chip."""
-    chips = np.arange(len(bench.chips))
-    return FeatureSet("", "", MAJORITY, "", "", chips, np.empty((len(chips), 0), np.float32))
+def _majority(bench: Bench) -> list[FeatureSet]:
+    """The floor that looks at nothing, on the chips of every modality that a floor was measured on."""
+    chips: dict[str, NDArray[np.intp]] = {}
+    for floor in (s for s in bench.sets if s.floor):
+        chips[floor.modality] = np.union1d(chips.get(floor.modality, floor.chips), floor.chips)
+    none = np.empty((len(bench.chips), 0), np.float32)
+    return [FeatureSet("", "", MAJORITY, name, "", rows, none[: len(rows)]) for name, rows in chips.items()]
 
 
 def _score_one(

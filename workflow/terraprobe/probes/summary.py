@@ -138,7 +138,7 @@ def _rivals(a: Point, records: Sequence[Point]) -> list[Point]:
         if b["arm"] == "floor":
             # a tower that sees some bands of a modality has no floor of its own name: it meets the widest one
             own = (b["floor"], a["modality"]) in floors
-            return not b["modality"] or b["modality"] == (a["modality"] if own else _widest(b["floor"], floors))
+            return bool(b["modality"] == (a["modality"] if own else _widest(b["floor"], floors)))
         if b["modality"] != a["modality"]:
             return False
         return bool(a["encoder"] == b["encoder"] if b["arm"] == "random" else a["encoder"] < b["encoder"])

@@ -172,7 +172,7 @@ def scores_table(summary: pd.DataFrame, kinds: dict[str, str]) -> Table:
     """Every summarised score.
 
     Args:
-        summary: of `concat_scores`.
+        summary: of `gather_scores`.
         kinds: `real` or `simulated` by collection.
     """
     frame = summary.assign(

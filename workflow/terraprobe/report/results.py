@@ -80,7 +80,9 @@ def headline_size(points: pd.DataFrame) -> int:
 
 
 def verdict(row: "pd.Series[float]") -> str:
-    """What a paired difference allows to say: `better`, `worse`, `not shown` or `too few blocks`."""
+    """What a paired difference allows to say: `better`, `worse`, `not shown`, `too few blocks` or `other chips`."""
+    if not row["same_chips"]:
+        return "other chips"
     if row["few_blocks"]:
         return "too few blocks"
     if row["p_holm"] >= ALPHA or row["low"] <= 0 <= row["high"]:
@@ -111,7 +113,7 @@ def headline(points: pd.DataFrame, differences: pd.DataFrame, evaluation: Evalua
 
     Args:
         points: of `curve_points`.
-        differences: of `concat_scores`.
+        differences: of `gather_scores`.
         evaluation: whose headline.
         encoder: name of the encoder.
     """
@@ -181,6 +183,7 @@ _VERDICTS = {
     "worse": "worse",
     "not shown": "no difference shown",
     "too few blocks": f"not judged (fewer than {MIN_BLOCKS} test blocks)",
+    "other chips": "not judged (other test chips)",
 }
 
 
