@@ -42,8 +42,8 @@ def study_page():
     """docs/study.md, from the models."""
     parts = [
         "# Study files, key by key\n\n"
-        "A study is YAML: `terraprobe check-study FILE` checks one. Unknown keys are refused. This page is made of the\n"
-        "models' own docstrings by `tests/test_docs.py`, which fails where they differ.\n"
+        "A study is YAML: `terraprobe check-study FILE` checks one. Unknown keys are refused. This page is made of\n"
+        "the models' own docstrings by `tests/test_docs.py`, which fails where they differ.\n"
     ]
     for section, models in MODELS.items():
         parts.append(f"\n## {section}\n")

@@ -69,7 +69,7 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
         progress(f"floors: image statistics of {name} measured")
     if len(stores) > 1:
         images["concat"] = np.concatenate([images[name] for name in sorted(images)], axis=1)
-        seen["concat"] = np.logical_and.reduce(list(seen.values()))
+        seen["concat"] = np.asarray(np.stack(list(seen.values())).all(axis=0))
     everywhere = {"coordinates": coordinates(table)}
     if context:
         everywhere["climate"] = _climate(context[0], table["chip_id"])

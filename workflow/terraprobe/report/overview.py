@@ -85,6 +85,9 @@ def missing_table(collections: Sequence[Collection]) -> Table:
             for name, store in stores.items():
                 # a channel needs enough pixels to be looked at; one labelled pixel is a label
                 usable = (store.valid >= MIN_VALID if kind == "modality" else store.valid > 0).sum(axis=1)
+                # where the number of channels varies, those beyond a chip's own are not missing from it
+                expected = (store.valid > 0).sum(axis=1) if store.layer.variable else store.channels
+                due = store.valid[store.valid > 0] if store.layer.variable else store.valid
                 title = MODALITIES[name].title if name in MODALITIES else LABELS[name].title
                 rows.append(
                     {
@@ -95,10 +98,10 @@ def missing_table(collections: Sequence[Collection]) -> Table:
                         "kind": kind,
                         "chips": len(store),
                         "missing": int((usable == 0).sum()),
-                        "incomplete": int(((usable > 0) & (usable < store.channels)).sum()),
+                        "incomplete": int(((usable > 0) & (usable < expected)).sum()),
                         "channels": store.channels,
                         "mean_channels": float(usable.mean()),
-                        "observed": float(store.valid.mean()),
+                        "observed": float(due.mean()),
                     }
                 )
     columns = (
