@@ -65,7 +65,7 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
             raise TerraprobeError(f"{spec}: {len(store)} chips, {chips} has {len(table)}. Run cut-chips again.")
         bounds, name = channel_limits(store, train, recipe), store.layer.name
         limits[name], images[name] = bounds.tolist(), image_features(store, bounds)
-        seen[name] = (store.valid >= MIN_VALID).any(axis=1)
+        seen[name] = np.asarray((store.valid >= MIN_VALID).any(axis=1))
         progress(f"floors: image statistics of {name} measured")
     if len(stores) > 1:
         images["concat"] = np.concatenate([images[name] for name in sorted(images)], axis=1)
