@@ -89,6 +89,25 @@ def test_a_kill_while_writing_leaves_no_final_name_and_the_next_run_succeeds(tmp
     assert path.stat().st_size == 2000
 
 
+def test_a_copy_that_outgrows_the_limit_is_an_error_that_names_the_copy(tmp_path):
+    (tmp_path / "source").write_bytes(bytes(100_000))
+    code = """
+        import resource, shutil, sys
+        from pathlib import Path
+        from terraprobe.artifacts import atomic_path
+        from terraprobe.errors import TerraprobeError
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            with atomic_path(Path(sys.argv[2])) as temporary:
+                shutil.copyfile(sys.argv[1], temporary)
+        except TerraprobeError as error:
+            print(error)
+    """
+    out, err = start(code, tmp_path / "source", tmp_path / "copy").communicate(timeout=60)
+    assert out.startswith(f"{tmp_path / 'copy'}: cannot be written (File too large)"), err
+    assert [f.name for f in tmp_path.iterdir()] == ["source"]
+
+
 WRITE_TOO_MUCH = """
     import sys
     from pathlib import Path

@@ -1,16 +1,20 @@
 """Embedding: what a row is, that order does not matter, and what is refused."""
 
+import json
+
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from pretraining import CHANNELS, CHIPS, TINY, make_collection, make_store, pretrain, specs
-from terraprobe.artifacts import read_json, sha256_file, table_metadata, write_json
+from pretraining import CHANNELS, CHIPS, POISON, TINY, make_collection, make_store, pretrain, specs
+from terraprobe.artifacts import read_json, read_table, sha256_file, table_metadata, write_json, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
 from terraprobe.embed import EmbedRecipe, embed_chips
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
+from terraprobe.probes.features import read_feature_sets
 
 TOWERS = sorted(CHANNELS)
 
@@ -135,6 +139,20 @@ def test_equal_bytes_and_the_encoders_digest(land, encoder, tmp_path):
     assert metadata["encoder_sha256"] == sha256_file(encoder / "encoder.safetensors")
 
 
+def test_every_feature_set_has_the_digest_of_its_own_encoder(land, encoder, tmp_path):
+    path = embed(land, [encoder], tmp_path)[0]
+    metadata = table_metadata(path)
+    by_init = json.loads(metadata["encoder_sha256_by_init"])
+    assert list(by_init) == ["random-0", "random-1", "trained"]
+    assert by_init["trained"] == metadata["encoder_sha256"]
+    assert len(set(by_init.values())) == 3
+    table = read_table(path)
+    chips = pd.DataFrame({"chip_id": sorted(set(table["chip_id"]))})
+    assert {s.init: s.encoder_sha256 for s in read_feature_sets([path], chips)} == by_init
+    write_table(tmp_path / "older.parquet", table, {"encoder": "tiny", "encoder_sha256": "abc"})
+    assert {s.encoder_sha256 for s in read_feature_sets([tmp_path / "older.parquet"], chips)} == {"abc"}
+
+
 def test_untrained_twins_differ_from_each_other_and_from_the_trained(table):
     rows = [np.stack(list(values(table, init, "s1_coherence").values())) for init in sorted(set(table["init"]))]
     for i, one in enumerate(rows):
@@ -155,6 +173,44 @@ def test_a_collection_with_one_of_the_modalities_is_embedded_without_concat(enco
     part = make_collection(tmp_path / "land", modalities=("s1_grd_monthly",))
     table = gpd.read_parquet(embed(part, [encoder], tmp_path / "out")[0])
     assert set(table["modality"]) == {"s1_grd_monthly"}
+
+
+def empty_tower(collection, modality):
+    """Replace a store by one without a usable channel."""
+    pixels = np.full((CHIPS, CHANNELS[modality], 32, 32), POISON)
+    make_store(collection / "chips" / modality, modality, pixels, np.full(pixels.shape[:2], 0.3, np.float32))
+
+
+@pytest.mark.parametrize("channels", ["mean", "random"])
+def test_a_tower_without_a_usable_channel_is_left_out(land, encoder, tmp_path, capfd, channels):
+    part = make_collection(tmp_path / "land")
+    empty_tower(part, "s1_coherence")
+    table = gpd.read_parquet(embed(part, [encoder], tmp_path / "out", channels=channels)[0])
+    assert set(table["modality"]) == {"s1_grd_monthly", "s2_rgb_monthly"}
+    told = "embed land with tiny: no chip has a usable channel of s1_coherence; embedded without\n"
+    assert told in capfd.readouterr().err
+    whole = gpd.read_parquet(embed(land, [encoder], tmp_path / "whole", channels=channels)[0])
+    assert values(table, "random-0", "s1_grd_monthly").keys() == values(whole, "random-0", "s1_grd_monthly").keys()
+
+
+def test_a_collection_without_any_usable_channel_is_refused(encoder, tmp_path):
+    part = make_collection(tmp_path / "land", modalities=("s1_coherence", "s1_grd_monthly"))
+    for modality in ("s1_coherence", "s1_grd_monthly"):
+        empty_tower(part, modality)
+    message = r"encoder tiny, collection land: no chip has a usable channel, .* \(s1_coherence, s1_grd_monthly\)\. Look"
+    with pytest.raises(TerraprobeError, match=message):
+        embed(part, [encoder], tmp_path / "out")
+
+
+def test_towers_that_share_no_chip_have_no_concat(encoder, tmp_path):
+    part = make_collection(tmp_path / "land")
+    for number, modality in enumerate(TOWERS):
+        pixels = np.full((CHIPS, CHANNELS[modality], 32, 32), 2000)
+        valid = np.repeat(np.arange(CHIPS)[:, None] % 3 == number, pixels.shape[1], axis=1).astype(np.float32)
+        make_store(part / "chips" / modality, modality, pixels, valid)
+    table = gpd.read_parquet(embed(part, [encoder], tmp_path / "out")[0])
+    assert set(table["modality"]) == set(TOWERS)
+    assert table["channels_used"].dtype.kind == "i"
 
 
 def test_an_encoder_that_fits_nothing_is_refused(encoder, tmp_path):

@@ -1,8 +1,8 @@
 """Training: the same bytes after any kill, broken states passed over, collapse seen, bad input refused."""
 
-import io
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +18,7 @@ from pretraining import CHANNELS, CHIPS, POISON, TINY, in_child, make_collection
 from terraprobe import checkpoints, loop, train
 from terraprobe.artifacts import read_json
 from terraprobe.checkpoints import StateFolder
+from terraprobe.encoders import write_weights
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import Health, measure_health
 from terraprobe.loop import EXIT_INTERRUPTED, Trainer
@@ -107,24 +108,26 @@ def _trainer(land, folder, **overrides):
 
 def _kill_at(step, moment):
     """Make this process die at a step: after it, while its state is written, or between two renames."""
-    real_step, real_save = Trainer._train_step, torch.save
+    real_step, real_write, real_replace = Trainer._train_step, Path.write_bytes, Path.replace
+    prefix = f".step-{step:09d}-"  # of the temporary name of its state
 
     def train_step(self):
         real_step(self)
         if self.step == step and moment == "after the step":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def save(state, path):
-        if state["step"] == step and moment == "half a state written":
-            buffer = io.BytesIO()
-            real_save(state, buffer)
-            Path(path).write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+    def write_bytes(self, content):
+        if self.name.startswith(prefix) and moment == "half a state written":
+            real_write(self, content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        real_save(state, path)
-        if state["step"] == step and moment == "before the rename":
-            os.kill(os.getpid(), signal.SIGKILL)
+        return real_write(self, content)
 
-    Trainer._train_step, torch.save = train_step, save
+    def replace(self, target):
+        if self.name.startswith(prefix) and moment == "before the rename":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real_replace(self, target)
+
+    Trainer._train_step, Path.write_bytes, Path.replace = train_step, write_bytes, replace
 
 
 MOMENTS = ("after the step", "half a state written", "before the rename")
@@ -285,15 +288,93 @@ def test_other_data_recipe_or_seed_has_another_state(land, tmp_path):
         assert len(list((tmp_path / "encoder").glob("state-*"))) == number + 1
 
 
-def test_a_full_disk_while_a_state_is_written_is_one_sentence(land, tmp_path, monkeypatch):
-    def full(state, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(path))
+@pytest.fixture(params=["full disk", "file size limit"])
+def cramped(request, tmp_path):
+    """A folder that no file of 256 kB fits into, and what the system says of it."""
+    folder = tmp_path / "cramped"
+    folder.mkdir()
+    if request.param == "file size limit":
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, limits[1]))
+        try:
+            yield folder, "File too large"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here; the file size limit stands in for it")
+    try:
+        yield folder, "No space left on device"
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(TerraprobeError, match="No space left"):
-        pretrain(land, tmp_path)
+
+BIG = {"a": torch.zeros(50_000), "b": torch.ones(50_000)}
+
+
+def test_a_full_disk_while_a_state_is_written_is_one_sentence(cramped):
+    path, reason = cramped
+    folder = StateFolder(path)
+    kept = folder.save(1, {"a": torch.zeros(100)})
+    with pytest.raises(TerraprobeError, match=rf"step-000000002-\w+\.pt: cannot be written \({reason}\)"):
+        folder.save(2, BIG)
+    assert list(path.iterdir()) == [kept]
+    assert folder.load()["a"].shape == (100,)
+
+
+def test_a_full_disk_while_weights_are_written_is_one_sentence(cramped):
+    path, reason = cramped
+    with pytest.raises(TerraprobeError, match=rf"{FILES[0]}: cannot be written \({reason}\)"):
+        write_weights(path / FILES[0], BIG)
+    assert not list(path.iterdir())
+
+
+def test_a_training_that_fills_the_disk_ends_in_one_sentence(land, tmp_path):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        with pytest.raises(TerraprobeError, match="cannot be written"):
+            pretrain(land, tmp_path)
+
+    assert in_child(limited) == 0
     assert not list(state_of(tmp_path).iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [state_of(tmp_path).name]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_states_and_weights_have_the_mode_of_any_new_file(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        state = StateFolder(tmp_path).save(1, BIG)
+        write_weights(tmp_path / FILES[0], BIG)
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (state, tmp_path / FILES[0])] == [mode, mode]
+
+
+def test_equal_states_have_equal_bytes(tmp_path):
+    one, two = (StateFolder(tmp_path / name).save(1, BIG) for name in "ab")
+    assert one.name == two.name
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_closed_console_costs_no_work():
+    code = """
+import sys
+from terraprobe.stage import progress
+sys.stdin.readline()
+for _ in range(3):
+    progress("a line")
+print("went on")
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stderr.close()
+    process.stdin.write("go\n")
+    process.stdin.close()
+    assert process.stdout.read() == "went on\n"
+    assert process.wait() == 0
 
 
 def test_effective_rank_in_closed_form():
@@ -329,7 +410,8 @@ def test_a_collapsing_run_is_stopped_with_both_ranks(land, tmp_path, monkeypatch
         projection.bias.data.zero_()
 
     monkeypatch.setattr(Clip3, "after_step", shrink)
-    with pytest.raises(TerraprobeError, match=r"tower s1_grd_monthly has collapsed: after epoch 2 .* rank 1\.00 .*"):
+    message = r"tower s1_grd_monthly has collapsed: after epoch 2 its embeddings of 8 validation chips .* rank 1\.00 "
+    with pytest.raises(TerraprobeError, match=message):
         pretrain(land, tmp_path)
     assert not (tmp_path / FILES[0]).exists()
 
@@ -370,6 +452,9 @@ def test_stores_that_do_not_fit_are_refused(land, tmp_path):
 def test_a_recipe_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="recipe of clip3: lr: Input should be greater than 0"):
         PretrainRecipe(method="clip3", collections=["land"], recipe={"lr": -1})
+    for wrong in ("inf", "nan"):
+        with pytest.raises(ValueError, match="recipe of clip3: lr: Input should be a finite number"):
+            PretrainRecipe(method="clip3", collections=["land"], recipe={"lr": float(wrong)})
     with pytest.raises(ValueError, match="found 'clip4', allowed clip3"):
         PretrainRecipe(method="clip4", collections=["land"])
 

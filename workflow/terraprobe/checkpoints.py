@@ -4,7 +4,8 @@ Several processes may share a folder (a killed Snakemake leaves its children run
 a name with the process id and renamed, and equal steps of equal runs hold equal values, so that nothing needs a lock.
 """
 
-import os
+import hashlib
+import io
 import pickle
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from terraprobe.artifacts import alive, atomic_path, sha256_file
+from terraprobe.artifacts import alive, sha256_file, write_bytes
 from terraprobe.stage import progress
 
 KEEP = 2
@@ -40,11 +41,11 @@ class StateFolder:
         Raises:
             TerraprobeError: the disk is full or the folder cannot be written.
         """
-        whole = self.path / f"step-{step:09d}.{os.getpid()}.new"
-        with atomic_path(whole) as temporary:
-            torch.save(state, temporary)
-            final = self.path / f"step-{step:09d}-{sha256_file(temporary)[:DIGITS]}.pt"
-        whole.replace(final)
+        # By way of memory: to a path or a stream, torch makes a RuntimeError without a number of a full disk.
+        content = io.BytesIO()
+        torch.save(state, content)
+        final = self.path / f"step-{step:09d}-{hashlib.sha256(content.getbuffer()).hexdigest()[:DIGITS]}.pt"
+        write_bytes(final, content.getbuffer())
         for old in self._files()[KEEP:]:
             old.unlink(missing_ok=True)
         return final
@@ -78,6 +79,6 @@ class StateFolder:
 
     def _sweep(self) -> None:
         """Remove what killed processes of this machine left half-written."""
-        for path in [*self.path.glob(".*.part"), *self.path.glob("step-*.new")]:
+        for path in self.path.glob(".*.part"):
             if not alive(path):
                 path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ that of one random usable channel.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -73,7 +74,8 @@ def embed_chips(*, chips: In, stores: Ins, cards: Ins, recipe: EmbedRecipe, embe
         embeddings: one table per encoder, in the order of `cards`.
 
     Raises:
-        TerraprobeError: an encoder can read none of the modalities, or was made for other units, bands or sizes.
+        TerraprobeError: an encoder can read none of the modalities, was made for other units, bands or sizes, or no
+            chip has a channel that it can use.
     """
     torch.set_num_threads(recipe.cpu_threads)
     table = read_table(chips)
@@ -89,13 +91,17 @@ def embed_chips(*, chips: In, stores: Ins, cards: Ins, recipe: EmbedRecipe, embe
         raise TerraprobeError(f"embed-chips: {len(cards)} cards, but {len(embeddings)} outputs; one each.")
     for card, out in zip(cards, embeddings, strict=True):
         encoder = Encoder.load(card.parent)
-        frame = _embed_all(encoder, opened, table, recipe)
-        write_table(out, frame, {"encoder": encoder.name, "encoder_sha256": encoder.digest})
+        usable = _usable_towers(encoder, opened, table["chip_id"].to_numpy(), recipe)
+        family = _family(encoder, recipe)
+        frame = _embed_all(family, opened, usable, table)
+        write_table(out, frame, _identity(family))
         progress(f"embed {recipe.collection} with {encoder.name}: {len(frame)} embeddings")
 
 
-def _embed_all(encoder: Encoder, stores: dict[str, ChipStore], table: Any, recipe: EmbedRecipe) -> Any:
-    """Rows of one encoder: trained and untrained, every tower and all of them together."""
+def _usable_towers(
+    encoder: Encoder, stores: dict[str, ChipStore], ids: NDArray[Any], recipe: EmbedRecipe
+) -> dict[str, NDArray[np.bool_]]:
+    """Which (chip, channel) goes through each tower; a tower without any is absent."""
     fitting = encoder.fitting_towers(set(stores))
     if not fitting:
         wanted = ", ".join(sorted({tower.modality for tower in encoder.inputs.values()}))
@@ -103,26 +109,61 @@ def _embed_all(encoder: Encoder, stores: dict[str, ChipStore], table: Any, recip
             f"encoder {encoder.name} reads {wanted}, but collection {recipe.collection} has {', '.join(stores)}. Add "
             "one of these modalities to the collection, or do not embed it with this encoder."
         )
+    found = {}
+    for name in fitting:
+        store = stores[encoder.inputs[name].modality]
+        usable = store.valid[:, encoder.columns(name, store)] >= MIN_VALID
+        if usable.any():
+            found[name] = _one_each(usable, ids, name, recipe.seed) if recipe.channels == "random" else usable
+    if not found:
+        raise TerraprobeError(
+            f"encoder {encoder.name}, collection {recipe.collection}: no chip has a usable channel, one with at least "
+            f"{MIN_VALID:.0%} valid pixels, of any tower ({', '.join(fitting)}). Look at the valid shares of the "
+            "stores, or do not embed the collection with this encoder."
+        )
+    empty = [name for name in fitting if name not in found]
+    if empty:
+        progress(
+            f"embed {recipe.collection} with {encoder.name}: no chip has a usable channel of {', '.join(empty)}; "
+            "embedded without"
+        )
+    return found
+
+
+def _family(encoder: Encoder, recipe: EmbedRecipe) -> dict[str, Encoder]:
+    """The trained encoder and its untrained twins, by init."""
     family = {"trained": encoder}
     for number in range(recipe.random_inits):
         seed = int(np.random.SeedSequence([recipe.seed, encoder.card["seed"], number + 1]).generate_state(1)[0])
         family[f"random-{number}"] = Encoder.random_init(encoder.card, seed, encoder.name)
-    ids = table["chip_id"].to_numpy()
-    towers = {name: _embed_tower(family, name, stores[encoder.inputs[name].modality], ids, recipe) for name in fitting}
+    return family
+
+
+def _identity(family: dict[str, Encoder]) -> dict[str, str]:
+    """Metadata of a table: who made it."""
+    by_init = {init: encoder.digest for init, encoder in family.items()}
+    return {
+        "encoder": family["trained"].name,
+        "encoder_sha256": by_init["trained"],
+        "encoder_sha256_by_init": json.dumps(by_init, sort_keys=True),
+    }
+
+
+def _embed_all(
+    family: dict[str, Encoder], stores: dict[str, ChipStore], usable: dict[str, NDArray[np.bool_]], table: Any
+) -> Any:
+    """Rows of one encoder: trained and untrained, every tower and all of them together."""
+    inputs = family["trained"].inputs
+    towers = {name: _embed_tower(family, name, stores[inputs[name].modality], pairs) for name, pairs in usable.items()}
     parts = [_rows(table, tower, init, name) for init in family for name, tower in towers.items()]
-    if len(fitting) == len(encoder.inputs) > 1:
+    if len(towers) == len(inputs) > 1:
         parts += [_rows(table, _concat(towers), init, CONCAT) for init in family]
     return pd.concat(parts, ignore_index=True)
 
 
-def _embed_tower(
-    family: dict[str, Encoder], tower: str, store: ChipStore, ids: NDArray[Any], recipe: EmbedRecipe
-) -> _Tower:
+def _embed_tower(family: dict[str, Encoder], tower: str, store: ChipStore, usable: NDArray[np.bool_]) -> _Tower:
     """Each usable (chip, channel) is read once and goes through the trained encoder and its twins."""
     trained = family["trained"]
-    usable = store.valid[:, trained.columns(tower, store)] >= MIN_VALID
-    if recipe.channels == "random":
-        usable = _one_each(usable, ids, tower, recipe.seed)
     pairs = np.argwhere(usable)
     sums: dict[str, NDArray[np.float64]] = {}
     for rows in _batches(len(pairs)):

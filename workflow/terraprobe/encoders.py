@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from terraprobe.artifacts import atomic_path, digest, read_json, sha256_file
+from terraprobe.artifacts import digest, read_json, sha256_file, write_bytes
 from terraprobe.chips.store import ChipStore
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import load_method, recipe_model
@@ -26,13 +26,15 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     Args:
         path: where to.
         tensors: state of the towers.
+
+    Raises:
+        TerraprobeError: the disk is full or the folder cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # One key: the order of several is not stable.
     metadata = {"terraprobe": json.dumps({"format": 1}, sort_keys=True)}
-    with atomic_path(path) as temporary:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, metadata=metadata)
+    write_bytes(path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
 
 def count_parameters(towers: nn.ModuleDict) -> dict[str, Any]:

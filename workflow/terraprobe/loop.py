@@ -30,7 +30,7 @@ CHECKPOINT_SECONDS = 30.0
 WRITE_SHARE = 0.05
 
 HEALTH_CHIPS = 256
-"""Validation chips whose embeddings are watched: several times the rank that a collapse would leave."""
+"""Validation chips whose embeddings are watched, at most: several times the rank that a collapse would leave."""
 
 EXIT_INTERRUPTED = 75
 """`EX_TEMPFAIL` of sysexits.h: run the same command again."""
@@ -85,6 +85,7 @@ class Trainer:
         self.best: dict[str, Any] = {"val_loss": float("inf"), "epoch": 0, "towers": {}}
         self.untrained: dict[str, Health] = {}
         self.strikes: dict[str, int] = {}
+        self.watched: dict[str, int] = {}  # chips that a tower's health was measured on
         self.seconds = 0.0
         self._drawn = -1  # epoch that the order and draws at hand belong to
 
@@ -182,10 +183,10 @@ class Trainer:
             self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start) else 0
             if self.strikes[tower] >= PATIENCE:
                 raise TerraprobeError(
-                    f"tower {tower} has collapsed: after epoch {epoch} its embeddings of {HEALTH_CHIPS} validation "
-                    f"chips have effective rank {now.rank:.2f} and spread {now.std:.4f}; an untrained encoder has rank "
-                    f"{start.rank:.2f} and spread {start.std:.4f} on the same chips. Nothing was kept. Lower lr, raise "
-                    "warmup or batch_size, or look whether the tower's channels hold anything."
+                    f"tower {tower} has collapsed: after epoch {epoch} its embeddings of {self.watched[tower]} "
+                    f"validation chips have effective rank {now.rank:.2f} and spread {now.std:.4f}; an untrained "
+                    f"encoder has rank {start.rank:.2f} and spread {start.std:.4f} on the same chips. Nothing was "
+                    "kept. Lower lr, raise warmup or batch_size, or look whether the tower's channels hold anything."
                 )
 
     def _validate(self) -> float:
@@ -217,7 +218,8 @@ class Trainer:
             embedded = self.method.embed(self._fetch(chips, rng.random((len(chips), self.method.draws))))
         found = {}
         for tower, (rows, present) in embedded.items():
-            if int(present.sum()) >= MIN_CHIPS:
+            self.watched[tower] = int(present.sum())
+            if self.watched[tower] >= MIN_CHIPS:
                 found[tower] = measure_health(rows[present].cpu().numpy())
         return found
 

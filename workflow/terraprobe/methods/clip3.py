@@ -4,6 +4,7 @@ Section numbers "sec. 2" are those of the specification in docs/methods.md.
 """
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import combinations
@@ -32,6 +33,21 @@ MAX_SCALE = 100.0
 
 MIN_TOWERS = 2
 """A chip with one modality is in no pair."""
+
+MODULE_ATTRIBUTES = frozenset({
+    "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "clear", "compile", "cpu", "cuda",
+    "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
+    "get_parameter", "get_submodule", "half", "ipu", "items", "keys", "load_state_dict", "modules", "mtia",
+    "named_buffers", "named_children", "named_modules", "named_parameters", "parameters", "pop",
+    "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook",
+    "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook",
+    "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook",
+    "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict",
+    "to", "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
+})  # fmt: skip
+"""Names that a `torch.nn.ModuleDict` refuses as keys, written out: a recipe is checked without torch."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _PAPER_TOWERS = MappingProxyType(
     {name: TowerRecipe(modality=name) for name in ("s1_coherence", "s1_grd_monthly", "s2_rgb_monthly")}
@@ -95,6 +111,13 @@ def _bands(tower: TowerRecipe) -> tuple[str, ...]:
 def _check_tower(name: str, tower: TowerRecipe) -> None:
     if name == "concat":
         raise ValueError("towers: the name concat is kept for the towers together")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"towers: found the name {name!r}, allowed a-z first, then a-z, 0-9 and _")
+    if name in MODULE_ATTRIBUTES:
+        raise ValueError(
+            f"towers: found the name {name!r}, which is an attribute of PyTorch's modules; allowed is any other, such "
+            f"as {name}_tower"
+        )
     if tower.modality not in MODALITIES:
         raise ValueError(f"towers.{name}.modality: found {tower.modality!r}, allowed {', '.join(MODALITIES)}")
     allowed = MODALITIES[tower.modality].bands

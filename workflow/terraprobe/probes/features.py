@@ -1,5 +1,6 @@
 """Reading what a probe learns from: feature sets, chips and labels, without opening any geometry."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class FeatureSet:
         init: `trained` or `random-<k>`; empty for a floor.
         floor: name of the floor; empty for an encoder.
         modality: tower, modality or `concat`; empty where none is meant.
-        encoder_sha256: digest of the encoder's weights; empty for a floor.
+        encoder_sha256: digest of the encoder's weights; of card and seed for an untrained twin; empty for a floor.
         chips: row in the chip table of each chip that has features, (n,).
         matrix: float32, (n, n_features).
     """
@@ -129,6 +130,7 @@ def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:
     metadata = table_metadata(path) if kind == "init" else {}
     if kind == "init" and "encoder" not in metadata:
         raise TerraprobeError(f"{path}: does not say which encoder made it. Delete it and run embed_chips again.")
+    digests = json.loads(metadata.get("encoder_sha256_by_init", "{}"))
     rows = pd.Index(chips["chip_id"]).get_indexer(table["chip_id"].to_pandas())
     groups = table.select([kind, "modality"]).to_pandas().groupby([kind, "modality"]).indices
     vectors = table["embedding"].combine_chunks()
@@ -140,7 +142,7 @@ def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:
                 init=group if kind == "init" else "",
                 floor=group if kind == "floor" else "",
                 modality=modality,
-                encoder_sha256=metadata.get("encoder_sha256", ""),
+                encoder_sha256=digests.get(group, metadata.get("encoder_sha256", "")),
                 chips=rows[members],
                 matrix=_matrix(vectors.take(pa.array(members)), f"{path}: {group} {modality}", kind == "floor"),
             )

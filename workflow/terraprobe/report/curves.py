@@ -69,19 +69,18 @@ def draw_curves(
 
 
 def _panel(ax: Any, rows: pd.DataFrame, title: str) -> None:
+    # Sizes stand side by side: on an axis of numbers, "all" can fall on top of the largest size short of it.
+    sizes = sorted(set(rows["n_shots"]), key=lambda n: (n == FULL, n))
+    rows = rows.assign(place=rows["n_shots"].map(sizes.index))
     for source, style in STYLES.items():
-        line = rows[rows["source"] == source].sort_values("n_train")
+        line = rows[rows["source"] == source].sort_values("place")
         if not len(line):
             continue
-        ax.plot(line["n_train"], line["value"], **style)
+        ax.plot(line["place"], line["value"], **style)
         if source == TRAINED:
-            ax.fill_between(line["n_train"], line["low"], line["high"], color=style["color"], alpha=0.18, lw=0)
+            ax.fill_between(line["place"], line["low"], line["high"], color=style["color"], alpha=0.18, lw=0)
             _dots(ax, line)
-    trained = rows[rows["source"] == TRAINED].sort_values("n_train")
-    labels = ["all" if n == FULL else f"{n:,}" for n in trained["n_shots"]]
-    ax.set_xscale("log")
-    ax.set_xticks(trained["n_train"], labels)
-    ax.minorticks_off()
+    ax.set_xticks(range(len(sizes)), ["all" if n == FULL else f"{n:,}" for n in sizes])
     ax.grid(True, axis="y")
     ax.set_title(title)
 
@@ -90,7 +89,7 @@ def _dots(ax: Any, line: pd.DataFrame) -> None:
     """The paper's dot, filled, and the dot of the gain over the majority class, open."""
     for column, face, size in (("gain_dot", PAPER, 46), ("dot", INK, 20)):
         at = line[line[column]]
-        ax.scatter(at["n_train"], at["value"], s=size, facecolor=face, edgecolor=INK, lw=1.2, zorder=6)
+        ax.scatter(at["place"], at["value"], s=size, facecolor=face, edgecolor=INK, lw=1.2, zorder=6)
 
 
 def _key(figure: Any, rows: pd.DataFrame) -> None:

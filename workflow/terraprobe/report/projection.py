@@ -106,7 +106,6 @@ def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     components = min(_PCA_COMPONENTS, vectors.shape[1], len(vectors) - 1)
-    reduced = PCA(components, svd_solver="full").fit_transform(vectors.astype(np.float64))
     model = TSNE(
         perplexity=min(recipe.perplexity, (len(vectors) - 1) / 3),
         init="pca" if components > 1 else "random",
@@ -114,8 +113,9 @@ def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.
         random_state=recipe.seed,
         n_jobs=1,
     )
-    # Gradients are summed over threads: another number of them gives another picture.
+    # Products and gradients are summed over threads: another number of them gives another picture.
     with threadpool_limits(1):
+        reduced = PCA(components, svd_solver="full").fit_transform(vectors.astype(np.float64))
         points: NDArray[np.float32] = model.fit_transform(reduced.astype(np.float32))
     return points
 

@@ -31,7 +31,7 @@ def draw_projections(
         gallery: where pictures are saved.
     """
     rows = pd.Index(collection.chips["chip_id"]).get_indexer(points["chip_id"])
-    title = f"{encoder.note.title} on {collection.note.title} ({collection.note.kind})"
+    title = f"{encoder.note.name} on {collection.note.title} ({collection.note.kind})"
     name = f"tsne-{encoder.note.name}-{collection.name}"
     if not tasks:
         first = next(iter(collection.modalities.values()))
