@@ -42,10 +42,23 @@ def embed(collection, encoders, out, **recipe):
         chips=collection / "chips.parquet",
         stores=specs(collection),
         cards=[encoder / "card.json" for encoder in encoders],
+        weights=[encoder / "encoder.safetensors" for encoder in encoders],
         recipe=EmbedRecipe(collection="land", random_inits=recipe.pop("random_inits", 2), **recipe),
         embeddings=tables,
     )
     return tables
+
+
+def test_cards_and_weights_are_of_the_same_encoders(land, encoder, tmp_path):
+    with pytest.raises(TerraprobeError, match="1 cards, 0 weights and 1 outputs; one each for every encoder"):
+        embed_chips(
+            chips=land / "chips.parquet",
+            stores=specs(land),
+            cards=[encoder / "card.json"],
+            weights=[],
+            recipe=EmbedRecipe(collection="land"),
+            embeddings=[tmp_path / "land.parquet"],
+        )
 
 
 @pytest.fixture(scope="module")

@@ -28,4 +28,5 @@ for name in (c.name for c in STUDY.collections if STUDY.encoders_of(c.name)):
             code=code("embed-chips", *{METHODS[STUDY.encoder(e).method] for e in STUDY.encoders_of(name)}),
         shell:
             "python -m terraprobe embed-chips --chips {input.chips} --stores {input.stores} --cards {input.cards}"
-            " --recipe {params.recipe:q} --code {params.code} --embeddings {output.embeddings} 2>&1 | tee -i {log} >&2"
+            " --weights {input.weights} --recipe {params.recipe:q} --code {params.code}"
+            " --embeddings {output.embeddings} 2>&1 | tee -i {log} >&2"

@@ -41,6 +41,9 @@ COMMANDS = {
     "check-study": "terraprobe.study:check_command",
     "describe": "terraprobe.describe:describe_command",
     "times": "terraprobe.report.times:times_command",
+    "trace": "terraprobe.trace:trace_command",
+    "verify": "terraprobe.trace:verify_command",
+    "compare": "terraprobe.compare:compare_command",
 }
 """Commands for people: functions of the remaining arguments that return an exit status."""
 
@@ -160,7 +163,10 @@ def _usage() -> str:
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
-        "  times FOLDER            wall time and memory by stage of a finished run\n\n"
+        "  times FOLDER            wall time and memory by stage of a finished run\n"
+        "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"
+        "  verify FOLDER           every file below a results folder against its record\n"
+        "  compare A B [--exact]   what differs between two results folders, scores with paired intervals\n\n"
         f"Stages, as the rules call them (terraprobe STAGE --help):\n{stages}\n\n"
         "The whole pipeline: snakemake --cores all [--configfile studies/FILE.yaml]\n"
     )

@@ -63,13 +63,14 @@ class _Tower:
     embeddings: dict[str, NDArray[np.float32]]
 
 
-def embed_chips(*, chips: In, stores: Ins, cards: Ins, recipe: EmbedRecipe, embeddings: Outs) -> None:
+def embed_chips(*, chips: In, stores: Ins, cards: Ins, weights: Ins, recipe: EmbedRecipe, embeddings: Outs) -> None:
     """Embed a collection with each encoder and its untrained twins.
 
     Args:
         chips: `chips.parquet` of the collection.
         stores: `spec.json` of its modalities.
         cards: `card.json` of each encoder, beside its weights.
+        weights: `encoder.safetensors` of each encoder, in the order of `cards`.
         recipe: which channels, how many twins, seed.
         embeddings: one table per encoder, in the order of `cards`.
 
@@ -87,8 +88,9 @@ def embed_chips(*, chips: In, stores: Ins, cards: Ins, recipe: EmbedRecipe, embe
                 f"{store.folder}: {len(store)} chips, but {chips} has {len(table)}. Delete the store and run again."
             )
         opened[store.layer.name] = store
-    if len(cards) != len(embeddings):
-        raise TerraprobeError(f"embed-chips: {len(cards)} cards, but {len(embeddings)} outputs; one each.")
+    if [card.parent for card in cards] != [file.parent for file in weights] or len(cards) != len(embeddings):
+        counts = f"{len(cards)} cards, {len(weights)} weights and {len(embeddings)} outputs"
+        raise TerraprobeError(f"embed-chips: {counts}; one each for every encoder, in the same order.")
     for card, out in zip(cards, embeddings, strict=True):
         encoder = Encoder.load(card.parent)
         usable = _usable_towers(encoder, opened, table["chip_id"].to_numpy(), recipe)
