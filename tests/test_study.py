@@ -34,8 +34,10 @@ def test_the_quickstart_fits(repository, capsys):
 
 
 def test_every_shipped_study_fits(repository):
-    for path in sorted((repository / "studies").glob("*.yaml")):
-        load_study(path)
+    shipped = [repository / "config.yaml", *(repository / "studies").glob("*.yaml")]
+    studies = [load_study(path).study for path in shipped]
+    assert studies[0] == "quickstart"
+    assert len(set(studies)) == len(studies), "results of two studies would land in one folder"
 
 
 def test_the_mini_study_fits(study_content):

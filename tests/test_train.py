@@ -18,7 +18,6 @@ from pretraining import CHANNELS, CHIPS, POISON, TINY, in_child, make_collection
 from terraprobe import checkpoints, loop, train
 from terraprobe.artifacts import read_json
 from terraprobe.checkpoints import StateFolder
-from terraprobe.encoders import write_weights
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import Health, measure_health
 from terraprobe.loop import EXIT_INTERRUPTED, Trainer
@@ -288,48 +287,6 @@ def test_other_data_recipe_or_seed_has_another_state(land, tmp_path):
         assert len(list((tmp_path / "encoder").glob("state-*"))) == number + 1
 
 
-@pytest.fixture(params=["full disk", "file size limit"])
-def cramped(request, tmp_path):
-    """A folder that no file of 256 kB fits into, and what the system says of it."""
-    folder = tmp_path / "cramped"
-    folder.mkdir()
-    if request.param == "file size limit":
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, limits[1]))
-        try:
-            yield folder, "File too large"
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        return
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here; the file size limit stands in for it")
-    try:
-        yield folder, "No space left on device"
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-BIG = {"a": torch.zeros(50_000), "b": torch.ones(50_000)}
-
-
-def test_a_full_disk_while_a_state_is_written_is_one_sentence(cramped):
-    path, reason = cramped
-    folder = StateFolder(path)
-    kept = folder.save(1, {"a": torch.zeros(100)})
-    with pytest.raises(TerraprobeError, match=rf"step-000000002-\w+\.pt: cannot be written \({reason}\)"):
-        folder.save(2, BIG)
-    assert list(path.iterdir()) == [kept]
-    assert folder.load()["a"].shape == (100,)
-
-
-def test_a_full_disk_while_weights_are_written_is_one_sentence(cramped):
-    path, reason = cramped
-    with pytest.raises(TerraprobeError, match=rf"{FILES[0]}: cannot be written \({reason}\)"):
-        write_weights(path / FILES[0], BIG)
-    assert not list(path.iterdir())
-
-
 def test_a_training_that_fills_the_disk_ends_in_one_sentence(land, tmp_path):
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
@@ -339,42 +296,6 @@ def test_a_training_that_fills_the_disk_ends_in_one_sentence(land, tmp_path):
     assert in_child(limited) == 0
     assert not list(state_of(tmp_path).iterdir())
     assert [path.name for path in tmp_path.iterdir()] == [state_of(tmp_path).name]
-
-
-@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
-def test_states_and_weights_have_the_mode_of_any_new_file(tmp_path, mask, mode):
-    before = os.umask(mask)
-    try:
-        state = StateFolder(tmp_path).save(1, BIG)
-        write_weights(tmp_path / FILES[0], BIG)
-    finally:
-        os.umask(before)
-    assert [path.stat().st_mode & 0o777 for path in (state, tmp_path / FILES[0])] == [mode, mode]
-
-
-def test_equal_states_have_equal_bytes(tmp_path):
-    one, two = (StateFolder(tmp_path / name).save(1, BIG) for name in "ab")
-    assert one.name == two.name
-    assert one.read_bytes() == two.read_bytes()
-
-
-def test_a_closed_console_costs_no_work():
-    code = """
-import sys
-from terraprobe.stage import progress
-sys.stdin.readline()
-for _ in range(3):
-    progress("a line")
-print("went on")
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    process.stderr.close()
-    process.stdin.write("go\n")
-    process.stdin.close()
-    assert process.stdout.read() == "went on\n"
-    assert process.wait() == 0
 
 
 def test_effective_rank_in_closed_form():

@@ -1,6 +1,7 @@
 """Cut chips out of tiles into a shard of the chip store, and seal a store."""
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,14 +159,14 @@ def _write_cell(chips: NDArray[Any], cell: Cell, writer: ArrayWriter, shares: ND
         shares[row] = (image != nodata).mean(axis=(1, 2))
 
 
-class _Cutter:
+class _Cutter(ABC):
     """Cuts the chips of a cell: (chip, channel, y, x)."""
 
     def __init__(self, layer: Layer, channels: int) -> None:
         self.layer, self.channels = layer, channels
 
-    def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]: ...
 
     def empty(self, *shape: int) -> NDArray[Any]:
         return np.full(shape, self.layer.nodata, self.layer.dtype)

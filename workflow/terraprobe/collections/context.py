@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BIOCLIM = tuple(f"bio{k:02d}" for k in range(1, 20))
 CONTEXT = (*BIOCLIM, "elevation")
-"""The 20 values, in order (methods.md section 1, [P]): WorldClim 2.1 BIO1 to BIO19, then elevation."""
+"""The 20 values, in order (Leonhardt et al., `bioclim`, [P]): WorldClim 2.1 BIO1 to BIO19, then elevation."""
 
 REGION_GROUPS = {
     "alpine": "alpine",
@@ -31,7 +31,7 @@ REGION_GROUPS = {
     "continental": "continental",
     "pannonian": "continental",
 }
-"""EEA short name to the five groups of `bioclim` (methods.md section 1, [P,C])."""
+"""EEA short name to the five groups of `bioclim` (Leonhardt et al., [P,C])."""
 
 
 class ContextRecipe(Recipe):

@@ -1,6 +1,6 @@
 """Which chips are for training, which for choosing, which for the one test.
 
-`geobands` is the rule of `clip3` (methods.md section 2, [C]): longitude and latitude scaled to [0, 1], projected
+`geobands` is the rule of `clip3` (public tool of Allen et al., [C]): longitude and latitude scaled to [0, 1], projected
 on a direction, cut into exactly n bands of equal width that follow a repeating pattern. `stratified` draws shares
 within each region, as `bioclim` does ([P]); it is not spatially blocked.
 """
