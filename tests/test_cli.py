@@ -211,3 +211,15 @@ def test_bad_input_is_one_line_without_a_traceback(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
     assert [f.name for f in tmp_path.iterdir()] == ["grid.parquet"]
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "terraprobe", "describe", "clip3"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0

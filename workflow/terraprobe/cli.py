@@ -7,6 +7,7 @@ import argparse
 import importlib
 import inspect
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -185,13 +186,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         if verb in COMMANDS:
-            return int(load(COMMANDS[verb])(arguments))
+            status = int(load(COMMANDS[verb])(arguments))
+            sys.stdout.flush()
+            return status
         if verb in STAGES:
             run_stage(verb, arguments)
             return 0
     except TerraprobeError as error:
         _say(f"terraprobe {verb}: {error}")
         return 1
+    except BrokenPipeError:
+        # The reader has seen enough (`terraprobe trace … | head`); what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     _say(f"terraprobe: no command {verb!r}; it is one of {', '.join([*COMMANDS, *STAGES])}")
     return 2
 
