@@ -10,8 +10,9 @@ from shapely.geometry import box
 
 from terraprobe.artifacts import read_table, table_metadata, write_table
 from terraprobe.chips.store import StoreLayer, seal, write_shard
+from terraprobe.collections.chiptable import CONTEXT
 from terraprobe.errors import TerraprobeError
-from terraprobe.probes.floors import CLIMATE, FloorsRecipe, coordinates, measure_floors
+from terraprobe.probes.floors import FloorsRecipe, coordinates, measure_floors
 from terraprobe.probes.image_stats import STATISTICS, channel_statistics, grey_levels, texture
 
 N, PX = 12, 16
@@ -115,7 +116,7 @@ class Place:
             "varied": rng.integers(1, 1000, (N, 3, PX, PX)).astype(np.uint16),
         }
         self.valid = {name: np.ones(p.shape[:2], np.float32) for name, p in self.pixels.items()}
-        self.climate = pd.DataFrame(rng.normal(size=(N, 20)), columns=list(CLIMATE)).assign(chip_id=ids)
+        self.climate = pd.DataFrame(rng.normal(size=(N, 20)), columns=list(CONTEXT)).assign(chip_id=ids)
 
     def measure(self, name="floors", *, climate=True):
         """Write the stores and the context, and measure."""

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 CHIP_RESOLUTION_M = 10.0
 """Pixel size of every chip: the finest of Sentinel-1 GRD and Sentinel-2."""
 
+BIOCLIM = tuple(f"bio{k:02d}" for k in range(1, 20))
+CONTEXT = (*BIOCLIM, "elevation")
+"""The 20 values, in order (Leonhardt et al., `bioclim`, [P]): WorldClim 2.1 BIO1 to BIO19, then elevation."""
+
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius of the Earth (IUGG)."""
 

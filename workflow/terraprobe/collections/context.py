@@ -8,16 +8,12 @@ import numpy as np
 from pydantic import Field
 
 from terraprobe.artifacts import write_table
-from terraprobe.collections.chiptable import EARTH_RADIUS_M, chip_centres, read_chips, unit_sphere
+from terraprobe.collections.chiptable import BIOCLIM, CONTEXT, EARTH_RADIUS_M, chip_centres, read_chips, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 if TYPE_CHECKING:
     import geopandas as gpd
-
-BIOCLIM = tuple(f"bio{k:02d}" for k in range(1, 20))
-CONTEXT = (*BIOCLIM, "elevation")
-"""The 20 values, in order (Leonhardt et al., `bioclim`, [P]): WorldClim 2.1 BIO1 to BIO19, then elevation."""
 
 REGION_GROUPS = {
     "alpine": "alpine",

@@ -14,12 +14,10 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
+from terraprobe.collections.chiptable import CONTEXT, chip_centres, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.image_stats import STATISTICS, channel_statistics
 from terraprobe.stage import In, Ins, Out, Recipe, progress
-
-CLIMATE = (*(f"bio{k:02d}" for k in range(1, 20)), "elevation")
-"""The 20 columns of `context.parquet` that a climate floor learns from."""
 
 _BATCH_PIXELS = 1 << 20  # pixels at a time: 4 MB of them, and 8 MB of co-occurring pairs
 
@@ -88,18 +86,16 @@ def coordinates(chips: pd.DataFrame) -> NDArray[np.float32]:
     Returns:
         float32 (n, 3): x towards 0 E, y towards 90 E, z towards the north pole.
     """
-    west, south, east, north = chips.geometry.bounds.to_numpy().T
-    lon, lat = np.radians((west + east) / 2), np.radians((south + north) / 2)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1).astype(np.float32)
+    return unit_sphere(*chip_centres(chips)).astype(np.float32)
 
 
 def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:
     table = read_table(path)
-    missing = [c for c in ("chip_id", *CLIMATE) if c not in table]
+    missing = [c for c in ("chip_id", *CONTEXT) if c not in table]
     if missing:
-        raise TerraprobeError(f"{path}: no column {missing[0]}; climate needs {', '.join(CLIMATE)}. Rerun the context.")
+        raise TerraprobeError(f"{path}: no column {missing[0]}; climate needs {', '.join(CONTEXT)}. Rerun the context.")
     matrix: NDArray[np.float32] = (
-        table.set_index("chip_id")[list(CLIMATE)].reindex(chip_ids.to_numpy()).to_numpy(np.float32)
+        table.set_index("chip_id")[list(CONTEXT)].reindex(chip_ids.to_numpy()).to_numpy(np.float32)
     )
     return matrix
 
