@@ -1,5 +1,6 @@
 """SIGKILL in the middle of every stage: the next run goes on and ends in the bytes of a run that nobody killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,9 +14,12 @@ DELAYS_S = (0.1, 0.4, 0.8, 1.6) if os.environ.get("TERRAPROBE_LONG") else (0.4,)
 
 
 def opened(folder):
-    """When each log was written last, by stage; a job that starts empties its own."""
-    logs = folder / "results/mini/logs"
-    return {path: path.stat().st_mtime_ns for path in logs.glob("*/*.log")}
+    """When each log was written last; a job that starts has Snakemake delete its own, maybe between list and look."""
+    written = {}
+    for path in (folder / "results/mini/logs").glob("*/*.log"):
+        with contextlib.suppress(FileNotFoundError):
+            written[path] = path.stat().st_mtime_ns
+    return written
 
 
 def run_and_kill(folder, spared, delay_s):
