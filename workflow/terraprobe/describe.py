@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from terraprobe.errors import TerraprobeError
+from terraprobe.method import Note, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
-from terraprobe.methods.base import Note, sourced
 
 MARKS = {
     "P": "stated in the paper",

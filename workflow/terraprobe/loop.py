@@ -20,7 +20,7 @@ from torch import Tensor
 from terraprobe.checkpoints import StateFolder
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import MIN_CHIPS, PATIENCE, Health, health_columns, measure_health
-from terraprobe.methods.base import Batch, Method
+from terraprobe.method import Batch, Method
 from terraprobe.pool import ChipPool
 from terraprobe.stage import progress
 

@@ -13,7 +13,7 @@ from terraprobe.errors import TerraprobeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from terraprobe.methods.base import TowerRecipe
+    from terraprobe.method import TowerRecipe
     from terraprobe.pool import ChipPool
 
 SAMPLE_CHIPS = 1000

@@ -13,8 +13,8 @@ from terraprobe.checkpoints import StateFolder
 from terraprobe.digest import code_digest
 from terraprobe.encoders import count_parameters, write_weights
 from terraprobe.loop import Trained, Trainer
+from terraprobe.method import TrainRecipe, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
-from terraprobe.methods.base import TrainRecipe, sourced
 from terraprobe.normalisation import fit_input
 from terraprobe.pool import ChipPool
 from terraprobe.stage import Ins, Out, Recipe, progress

@@ -1,15 +1,22 @@
-"""Pretraining methods, one file each. Importing this table imports none of them."""
+"""Pretraining methods, one file each: the file's name is the method's. Importing this package imports none of them."""
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
-    from terraprobe.methods.base import Method, TrainRecipe
+    from terraprobe.method import Method, TrainRecipe
 
-METHODS = {"clip3": "terraprobe.methods.clip3"}
-"""Method to the module that holds it. The module defines `METHOD`, a subclass of `terraprobe.methods.base.Method`."""
+METHODS = {
+    path.stem: f"{__name__}.{path.stem}" for path in sorted(Path(__file__).parent.glob("*.py")) if path.stem[0] != "_"
+}
+"""Method to the module that holds it. The module defines `METHOD`, a subclass of `terraprobe.method.Method`.
+
+Listed from the folder and not written down: this module belongs to every encoder's code digest, and a new method
+must not make the encoders of another one train again.
+"""
 
 
 def load_method(name: str) -> "type[Method]":

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from terraprobe.methods.base import Batch, Method, Note, Source, TowerRecipe, TrainRecipe
+from terraprobe.method import Batch, Method, Note, Source, TowerRecipe, TrainRecipe
 from terraprobe.modalities import MODALITIES
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class Clip3(Method):
 
     def loss(self, batch: Batch) -> "Tensor":
         """Mean over tower pairs of the symmetric InfoNCE, over the chips of all ranks."""
-        from terraprobe.methods.gather import gather_rows
+        from terraprobe.ranks import gather_rows
 
         embedded = self.embed(batch)
         embeddings = {name: gather_rows(e) for name, (e, _) in embedded.items()}

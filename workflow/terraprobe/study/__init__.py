@@ -1,0 +1,24 @@
+"""The study file: what to collect, what to pretrain, what to evaluate. Checked whole before the first job.
+
+Collections, encoders and evaluations are lists of named entries. A key that is not known, a name that is not
+known and a combination that cannot work fail here, with the key, what was found and what is allowed.
+"""
+
+from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
+from terraprobe.study.encoders import EncoderEntry
+from terraprobe.study.evaluations import Evaluation
+from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
+from terraprobe.study.whole import Study
+
+__all__ = [
+    "Collection",
+    "EncoderEntry",
+    "Evaluation",
+    "SceneCollection",
+    "SimulatedCollection",
+    "Study",
+    "check_command",
+    "load_study",
+    "parse_study",
+    "read_yaml",
+]

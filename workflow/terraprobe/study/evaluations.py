@@ -1,0 +1,52 @@
+"""What is measured."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from terraprobe.stage import Recipe
+from terraprobe.study.names import Name, check_names
+
+
+class Evaluation(Recipe):
+    """Few-shot random forests on frozen embeddings.
+
+    Attributes:
+        name: of its folder.
+        probe: `forest`.
+        collection: whose chips are judged.
+        encoders: names, or `all` that can embed the collection.
+        tasks: chip-level labels, each a binary task at its train median.
+        sizes: numbers of labelled train chips; `full` is all of them.
+        repeats: draws of each size.
+        full_repeats: forests on all of them, where only the forest's own seed differs.
+        draw: `uniform` at random as in the paper, or `stratified` by class.
+        trees: numbers of trees to choose from on validation.
+        depths: depths to choose from on validation.
+        seed: of the draws, the same for every encoder.
+    """
+
+    name: Name
+    probe: Literal["forest"]
+    collection: str
+    encoders: Literal["all"] | list[str] = "all"
+    tasks: list[str] = Field(min_length=1)
+    sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([10, 100, "full"], min_length=1)
+    repeats: int = Field(10, ge=1)
+    full_repeats: int = Field(10, ge=1)
+    draw: Literal["uniform", "stratified"] = "uniform"
+    trees: list[Annotated[int, Field(ge=1)]] = Field([50], min_length=1)
+    depths: list[Annotated[int, Field(ge=1)]] = Field([3, 7], min_length=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @field_validator("tasks", "sizes", "trees", "depths")
+    @classmethod
+    def _once(cls, values: list[Any]) -> list[Any]:
+        check_names(values, values)
+        return values
+
+    def forest_recipe(self) -> dict[str, Any]:
+        """What `select_forest` and `score_forest` need to know: nothing about which encoders are compared."""
+        content = self.model_dump(mode="json", exclude={"name", "probe", "encoders"})
+        sizes = [0 if size == "full" else size for size in self.sizes]
+        return {**content, "evaluation": self.name, "sizes": sizes}
