@@ -17,6 +17,7 @@ MODELS = {
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
     "evaluations": [study.Evaluation],
+    "pools": [study.Pool],
 }
 """Sections of docs/study.md."""
 

@@ -230,3 +230,64 @@ def test_a_study_is_read_back_from_yaml(tmp_path, study_content):
     path = tmp_path / "mini.yaml"
     path.write_text(yaml.safe_dump(study_content))
     assert load_study(path) == parse_study(study_content, "mini.yaml")
+
+
+def test_seeds_are_encoders_of_their_own(study_content):
+    put(study_content, ("encoders", 0, "seeds"), [4, 0])
+    study_content["encoders"][0].pop("seed", None)
+    study = parse_study(study_content, "mini.yaml")
+    members = ["clip3_land_s4", "clip3_land_s0"]
+    assert [m.name for m in study.members] == study.encoders_of("land") == members
+    assert study.judged(study.evaluation("cover")) == members
+    assert [study.pretrain_recipe(name)["seed"] for name in members] == [4, 0]
+    assert study.summary_recipe()["arms"] == {"clip3_land": members}
+
+
+def test_an_encoder_embeds_what_it_was_trained_on_and_what_names_it(study_content):
+    other = {**study_content["encoders"][0], "name": "other"}
+    study_content["encoders"].append(other)
+    assert parse_study(study_content, "mini.yaml").encoders_of("land") == ["clip3_land", "other"]
+    second = {**study_content["collections"][0], "name": "second"}
+    study_content["collections"].append(second)
+    put(study_content, ("encoders", 1, "collections"), ["second"])
+    put(study_content, ("evaluations", 0, "encoders"), ["clip3_land"])
+    study = parse_study(study_content, "mini.yaml")
+    assert study.encoders_of("land") == ["clip3_land"]
+    assert study.encoders_of("second") == ["clip3_land", "other"]  # no evaluation: whatever can
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ([1, 1], ["encoders[0].seeds: found [1, 1]", "each name once"]),
+        ([-1], ["encoders[0].seeds[0]: found -1"]),
+        ([1, 2], ["encoders[0].seed: found 0 beside seeds [1, 2]", "one of the two keys"]),
+    ],
+)
+def test_seeds_that_cannot_be(study_content, seeds, words):
+    put(study_content, ("encoders", 0, "seed"), 0)
+    put(study_content, ("encoders", 0, "seeds"), seeds)
+    for word in words:
+        assert word in refusal(study_content)
+
+
+def test_a_seed_that_takes_the_name_of_another_encoder(study_content):
+    study_content["encoders"] += [{**study_content["encoders"][0], "name": "clip3_land_s1"}]
+    study_content["encoders"][0].pop("seed", None)
+    put(study_content, ("encoders", 0, "seeds"), [1])
+    assert refusal(study_content).startswith("encoders: name 'clip3_land_s1' is given twice")
+
+
+def test_a_pool_names_evaluations_of_one_encoder_each(study_content):
+    study_content["evaluations"].append({**study_content["evaluations"][0], "name": "again"})
+    study_content["pools"] = [{"name": "both", "evaluations": ["cover", "again"]}]
+    assert parse_study(study_content, "mini.yaml").summary_recipe()["pools"][0]["evaluations"] == ["cover", "again"]
+    put(study_content, ("pools", 0, "evaluations"), ["cover", "gone"])
+    assert "pools[both].evaluations: found 'gone', allowed cover, again" in refusal(study_content)
+    put(study_content, ("pools", 0, "evaluations"), ["cover"])
+    assert "pools[0].evaluations: found ['cover']" in refusal(study_content)
+    put(study_content, ("pools", 0, "evaluations"), ["cover", "again"])
+    study_content["encoders"].append({**study_content["encoders"][0], "name": "other"})
+    assert "cover compares clip3_land, other; allowed: evaluations that each compare exactly one" in refusal(
+        study_content
+    )

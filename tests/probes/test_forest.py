@@ -22,11 +22,26 @@ def _table(paths, **where):
     return frame
 
 
-def _bench(paths, splits=("train", "test"), *, stratified=False):
+def _bench(paths, splits=("train", "test"), *, stratified=False, permuted=False):
     return Bench.load(
         [paths.embeddings], paths.chips, paths.labels, splits=splits, tasks=("green", "rare"), seed=5,
-        stratified=stratified,
+        stratified=stratified, permuted=permuted,
     )  # fmt: skip
+
+
+def test_permuted_labels_move_whole_blocks_within_their_split(tmp_path):
+    paths = World().write(tmp_path)
+    own, null = _bench(paths), _bench(paths, permuted=True)
+    assert own.chips.equals(null.chips)
+    moved = own.chips.assign(own=own.labels["green"], null=null.labels["green"])
+    assert (moved["own"] != moved["null"]).mean() > 0.8
+    for _, part in moved.groupby("split"):
+        blocks = {kind: {tuple(b) for _, b in part.groupby("block")[kind]} for kind in ("own", "null")}
+        assert blocks["own"] == blocks["null"]
+    again = _bench(paths, splits=("train", "val"), permuted=True)  # what selection reads: the same train labels
+    train = again.chips["split"] == "train"
+    kept = moved.set_index("chip_id").loc[again.chips.loc[train, "chip_id"], "null"]
+    assert np.array_equal(kept, again.labels["green"][train])
 
 
 def test_the_first_trees_of_a_forest_are_the_smaller_forest():

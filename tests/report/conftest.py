@@ -14,8 +14,9 @@ from shapely.geometry import box
 from terraprobe.artifacts import write_json, write_table
 from terraprobe.chips.store import StoreLayer, seal, write_shard
 from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.probes.pooling import PoolRecipe
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
-from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, ReportRecipe
+from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, PoolNote, ReportRecipe
 from terraprobe.report.page import write_report
 from terraprobe.report.projection import ProjectionRecipe, project_embeddings
 
@@ -26,6 +27,7 @@ TOWERS = {"clip3_s2": ("visible", "infrared", "concat"), "clip3_sim": ("s2", "s1
 ON = {"clip3_s2": "scene", "clip3_sim": "sim"}
 
 
+POOLS = (PoolRecipe(name="both", evaluations=("forest_scene", "forest_sim")),)
 RECIPE = ReportRecipe(
     study="made-up",
     title="A made-up study",
@@ -47,6 +49,9 @@ RECIPE = ReportRecipe(
     evaluations=(
         EvaluationNote(name="forest_scene", title="Few-shot forests on Scene", collection="scene"),
         EvaluationNote(name="forest_sim", title="Few-shot forests on Simland", collection="sim"),
+    ),
+    pools=(
+        PoolNote(name="both", title="Both places", evaluations=("forest_scene", "forest_sim"), simulated=True),
     ),
 )  # fmt: skip
 
@@ -71,6 +76,7 @@ class Study:
             "scores": root / "scores.parquet",
             "summary": root / "summary.parquet",
             "differences": root / "differences.parquet",
+            "pooled": root / "pooled.parquet",
         }
 
 
@@ -290,8 +296,9 @@ def write_scores(root: Path, scores: list[pd.DataFrame], blocks: list[pd.DataFra
     gather_scores(
         scores=sorted((root / "scores").glob("*.parquet")),
         blocks=sorted((root / "blocks").glob("*.parquet")),
-        recipe=SummaryRecipe(resamples=200),
+        recipe=SummaryRecipe(resamples=200, pools=POOLS),
         table=root / "scores.parquet",
         summary=root / "summary.parquet",
         differences=root / "differences.parquet",
+        pooled=root / "pooled.parquet",
     )

@@ -110,6 +110,12 @@ def judged_in(w, name):
     return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/{name}.parquet"
 
 
+def drawn_of(collection):
+    """Encoders whose embeddings of a collection are drawn: of several seeds the first."""
+    first = {e.members[0].name for e in STUDY.encoders}
+    return [name for name in STUDY.encoders_of(collection) if name in first]
+
+
 def score_files(kind):
     """One file of every evaluation and everything it compares."""
     return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.evaluations for e in [*STUDY.judged(v), "floors"]]

@@ -44,10 +44,15 @@ class Bench:
         tasks: Sequence[str],
         seed: int,
         stratified: bool,
+        permuted: bool,
     ) -> "Bench":
         """Read the rows of the given splits; rows of any other split never reach memory."""
         kept = read_chips(chips, splits)
-        return cls(kept, read_labels(labels, kept, tasks), read_feature_sets(embeddings, kept), seed, stratified)
+        values = read_labels(labels, kept, tasks)
+        if permuted:
+            place = permute_blocks(kept, seed)
+            values = {task: column[place] for task, column in values.items()}
+        return cls(kept, values, read_feature_sets(embeddings, kept), seed, stratified)
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Row numbers of the chips of a split, ascending in `chip_id`."""
@@ -56,6 +61,29 @@ class Bench:
     def task(self, name: str) -> Task:
         """Pose a task from the train labels."""
         return define_task(name, self.labels[name][self.rows("train")])
+
+
+def permute_blocks(chips: pd.DataFrame, seed: int) -> NDArray[np.intp]:
+    """Give each block the place of another block of its split: labels keep their neighbours and lose their land.
+
+    Args:
+        chips: of `read_chips`.
+        seed: of the evaluation. A split's permutation depends on the seed, its name and its own blocks alone.
+
+    Returns:
+        Row whose label each chip takes, (n_chips,). Within a block the chips follow one another in the order of
+        their ids; where the other block is smaller, its chips are taken again from the first.
+    """
+    source = np.empty(len(chips), np.intp)
+    names = chips["block"].to_numpy()
+    for split in sorted(set(chips["split"])):
+        inside = (chips["split"] == split).to_numpy()
+        blocks = [np.flatnonzero(inside & (names == block)) for block in sorted(set(names[inside]))]
+        stream = np.random.SeedSequence([seed, *split.encode()])
+        order = np.random.Generator(np.random.PCG64(stream)).permutation(len(blocks))
+        for block, other in zip(blocks, order, strict=True):
+            source[block] = np.resize(blocks[other], len(block))
+    return source
 
 
 class Problem:

@@ -1,7 +1,7 @@
 """Features that no encoder is needed for. The same forest, shots and episodes judge them.
 
-`image_stats` (per modality and concatenated), `coordinates` and `climate`; the majority class and the random-init
-encoders complete the floors elsewhere.
+`image_stats`, of these `mean_sd` alone (both per modality and concatenated), `coordinates` and `climate`; the majority
+class and the random-init encoders complete the floors elsewhere.
 """
 
 import json
@@ -72,7 +72,9 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
     if context:
         everywhere["climate"] = _climate(context[0], table["chip_id"])
     frames = [_rows(table, floor, name, matrix, seen[name]) for floor, matrix in everywhere.items() for name in seen]
-    frames += [_rows(table, "image_stats", name, matrix, seen[name]) for name, matrix in images.items()]
+    for name, matrix in images.items():
+        frames.append(_rows(table, "image_stats", name, matrix, seen[name]))
+        frames.append(_rows(table, "mean_sd", name, matrix[:, _mean_sd(matrix.shape[1])], seen[name]))
     metadata = {"limits": json.dumps(limits, sort_keys=True), "statistics": json.dumps(STATISTICS)}
     write_table(floors, pd.concat(frames, ignore_index=True), metadata)
 
@@ -87,6 +89,12 @@ def coordinates(chips: pd.DataFrame) -> NDArray[np.float32]:
         float32 (n, 3): x towards 0 E, y towards 90 E, z towards the north pole.
     """
     return unit_sphere(*chip_centres(chips)).astype(np.float32)
+
+
+def _mean_sd(columns: int) -> NDArray[np.intp]:
+    """Which of the image statistics are means and standard deviations of a channel."""
+    wanted = [STATISTICS.index(name) for name in ("mean", "sd")]
+    return np.flatnonzero(np.isin(np.arange(columns) % len(STATISTICS), wanted))
 
 
 def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:

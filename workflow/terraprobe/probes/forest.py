@@ -37,6 +37,7 @@ class ForestRecipe(Recipe):
             5, 10, 100, 250, 500, 1000, 5000, 20000 and all [P].
         repeats: episodes of each size; 10 in the paper [P].
         full_repeats: episodes of the full size, where only the forest's seed differs; 10 in the paper [P].
+        permute_labels: a null: labels change places block by block within each split.
         draw: `uniform` at random [P], or `stratified` by class.
         trees: numbers of trees to choose from; validation chose 50 in the paper [P].
         depths: tree depths to choose from; validation chose 7 in the paper [P].
@@ -53,6 +54,7 @@ class ForestRecipe(Recipe):
     sizes: tuple[int, ...] = Field(min_length=1)
     repeats: int = Field(3, ge=1)
     full_repeats: int = Field(3, ge=1)
+    permute_labels: bool = False
     draw: Literal["uniform", "stratified"] = "uniform"
     trees: tuple[int, ...] = Field((50,), min_length=1)
     depths: tuple[int, ...] = Field((7,), min_length=1)
@@ -141,6 +143,7 @@ def _bench(embeddings: Ins, chips: In, labels: In, splits: Sequence[str], recipe
         tasks=recipe.tasks,
         seed=recipe.seed,
         stratified=recipe.draw == "stratified",
+        permuted=recipe.permute_labels,
     )
 
 

@@ -47,17 +47,27 @@ class Collection:
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """An encoder as the report needs it.
+    """An encoder as the report needs it; of several seeds the first is drawn and all are listed.
 
     Attributes:
         note: what the study says about it.
-        card: `card.json`.
-        history: `history.parquet`.
+        cards: `card.json` of each seed.
+        histories: `history.parquet` of each seed.
     """
 
     note: EncoderNote
-    card: dict[str, Any]
-    history: pd.DataFrame
+    cards: tuple[dict[str, Any], ...]
+    histories: tuple[pd.DataFrame, ...]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Of the first seed."""
+        return self.cards[0]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Of the first seed."""
+        return self.histories[0]
 
 
 def read_collections(
@@ -129,13 +139,19 @@ def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: li
     found = []
     for note in notes:
         for file, given in (("card.json", card_of), ("history.parquet", history_of)):
-            if note.name not in given:
+            absent = [run for run in note.runs if run not in given]
+            if absent:
                 raise TerraprobeError(
-                    f"report: no {file} of encoder {note.name}; given: {', '.join(given) or 'none'}. "
+                    f"report: no {file} of encoder {absent[0]}; given: {', '.join(given) or 'none'}. "
                     f"Give one {file} for every encoder of the recipe."
                 )
-        history = read_table(history_of[note.name])
-        if not len(history):
-            raise TerraprobeError(f"{history_of[note.name]}: no steps. Delete it and run Snakemake again.")
-        found.append(TrainedEncoder(note, read_json(card_of[note.name]), history))
+        runs = [(read_json(card_of[run]), _history(history_of[run])) for run in note.runs]
+        found.append(TrainedEncoder(note, tuple(card for card, _ in runs), tuple(history for _, history in runs)))
     return found
+
+
+def _history(path: Path) -> pd.DataFrame:
+    history: pd.DataFrame = read_table(path)
+    if not len(history):
+        raise TerraprobeError(f"{path}: no steps. Delete it and run Snakemake again.")
+    return history

@@ -39,6 +39,7 @@ class EncoderNote(Recipe):
         collections: that it was trained on.
         data: the same for people, such as `Virginia (real)`.
         deviations: where it leaves its paper, one sentence each.
+        members: names of its encoders, one a seed, where there are several.
     """
 
     name: str
@@ -46,6 +47,12 @@ class EncoderNote(Recipe):
     collections: tuple[str, ...]
     data: str
     deviations: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Folders of its encoders, one a seed."""
+        return self.members or (self.name,)
 
 
 class EvaluationNote(Recipe):
@@ -62,6 +69,27 @@ class EvaluationNote(Recipe):
     collection: str
 
 
+class PoolNote(Recipe):
+    """Evaluations that are also compared as one, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        evaluations: their names.
+        simulated: whether one of them is done on simulated data.
+    """
+
+    name: str
+    title: str
+    evaluations: tuple[str, ...]
+    simulated: bool
+
+    @property
+    def kind(self) -> str:
+        """`simulated` or `real`."""
+        return "simulated" if self.simulated else "real"
+
+
 class ReportRecipe(Recipe):
     """Recipe of `write_report`.
 
@@ -72,6 +100,7 @@ class ReportRecipe(Recipe):
         collections: in the order of the page.
         encoders: in the order of the page.
         evaluations: in the order of the page.
+        pools: in the order of the page.
     """
 
     study: str
@@ -80,3 +109,4 @@ class ReportRecipe(Recipe):
     collections: tuple[CollectionNote, ...]
     encoders: tuple[EncoderNote, ...]
     evaluations: tuple[EvaluationNote, ...]
+    pools: tuple[PoolNote, ...] = ()

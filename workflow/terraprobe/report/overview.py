@@ -140,6 +140,33 @@ def recipe_table(encoder: TrainedEncoder) -> Table:
     return Table(f"recipe-{encoder.note.name}", caption, columns, frame)
 
 
+def seeds_table(encoder: TrainedEncoder) -> Table | None:
+    """How training ended with each seed; None where there is one."""
+    if len(encoder.cards) == 1:
+        return None
+    rows = [
+        {
+            "encoder": run,
+            "seed": card["seed"],
+            "epoch": card["best_epoch"],
+            "val_loss": card["best_val_loss"],
+            "train_loss": history["loss"].iloc[-1],
+            "embedding_std": history["embedding_std"].iloc[-1],
+        }
+        for run, card, history in zip(encoder.note.runs, encoder.cards, encoder.histories, strict=True)
+    ]
+    columns = (
+        Column("encoder", "encoder"),
+        Column("seed", "seed", whole, number=True),
+        Column("epoch", "kept epoch", whole, number=True),
+        Column("val_loss", "its validation loss", score, number=True),
+        Column("train_loss", "last train loss", score, number=True),
+        Column("embedding_std", "last spread", score, number=True),
+    )
+    caption = "Every seed. Pictures of training and of the embeddings show the first; scores stand on all of them."
+    return Table(f"seeds-{encoder.note.name}", caption, columns, pd.DataFrame(rows))
+
+
 def headline_table(name: str, rows: pd.DataFrame, kind: str) -> Table | None:
     """Paired differences of one encoder from each rival; None where there are none.
 

@@ -12,7 +12,7 @@ from terraprobe.report.inputs import read_collections, read_encoders
 from terraprobe.report.notes import ReportRecipe
 from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
-from terraprobe.report.sections import Material, headlines, opening, pictures, provenance
+from terraprobe.report.sections import Material, headlines, opening, pictures, pools, provenance
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
@@ -28,7 +28,7 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
-    differences: In, recipe: ReportRecipe, page: Out,
+    differences: In, pooled: In, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -42,6 +42,7 @@ def write_report(
         scores: every score row; copied to the tables.
         summary: of `gather_scores`.
         differences: of `gather_scores`.
+        pooled: of `gather_scores`.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
 
@@ -54,6 +55,7 @@ def write_report(
         encoders=read_encoders(recipe.encoders, cards, histories),
         summary=read_table(summary),
         differences=read_table(differences),
+        pooled=read_table(pooled),
         projections=read_table(projections),
     )
     if not len(material.summary):
@@ -65,13 +67,16 @@ def write_report(
         "recipe": recipe,
         "contents": CONTENTS,
         "summary": opening(material),
+        "pools": pools(material, gallery),
         "headlines": headlines(material, gallery),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
     }
     tables += [item["table"] for item in content["headlines"] if item["table"]]
+    tables += [item["table"] for item in content["pools"]]
     tables += [item["recipe"] for item in content["encoders"]]
+    tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     tables += [Table("episodes", "", (), read_table(scores)), Table("differences", "", (), material.differences)]
     html = render_page({**content, **pictures(material, gallery)})
     gallery.sweep()

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from terraprobe.acquire.packaged import find_scene
 from terraprobe.modalities import MODALITIES
-from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, ReportRecipe
+from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, PoolNote, ReportRecipe
 from terraprobe.study import SceneCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import EncoderEntry
+    from terraprobe.study import EncoderEntry, Evaluation, Pool
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -31,10 +31,24 @@ def report_recipe(study: Study) -> ReportRecipe:
         about=ABOUT + (warning if simulated else ""),
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
-        evaluations=tuple(
-            EvaluationNote(name=e.name, title=f"Few-shot forests on {_title(e.collection)}", collection=e.collection)
-            for e in study.evaluations
-        ),
+        evaluations=tuple(_evaluation(e) for e in study.evaluations),
+        pools=tuple(_pool(pool, study) for pool in study.pools),
+    )
+
+
+def _evaluation(evaluation: "Evaluation") -> EvaluationNote:
+    null = ", labels permuted by block (a null: nothing can be known)" if evaluation.permute_labels else ""
+    title = f"Few-shot forests on {_title(evaluation.collection)}{null}"
+    return EvaluationNote(name=evaluation.name, title=title, collection=evaluation.collection)
+
+
+def _pool(pool: "Pool", study: Study) -> PoolNote:
+    collections = [study.collection(study.evaluation(name).collection) for name in pool.evaluations]
+    return PoolNote(
+        name=pool.name,
+        title=_title(pool.name),
+        evaluations=tuple(pool.evaluations),
+        simulated=any(isinstance(c, SimulatedCollection) for c in collections),
     )
 
 
@@ -98,4 +112,5 @@ def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> Enco
         collections=tuple(encoder.collections),
         data=" and ".join(f"{note.title} ({note.kind})" for note in notes if note.name in encoder.collections),
         deviations=tuple(deviations),
+        members=tuple(member.name for member in encoder.members) if encoder.seeds else (),
     )

@@ -14,7 +14,8 @@ from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
-from terraprobe.report.overview import headline_table, recipe_table
+from terraprobe.report.overview import headline_table, recipe_table, seeds_table
+from terraprobe.report.pools import draw_pool, judged, pool_sentences, pool_table
 from terraprobe.report.results import curve_points, headline, refused
 from terraprobe.report.samples import draw_samples
 from terraprobe.report.scatter import draw_projections, draw_quantiles
@@ -31,6 +32,7 @@ class Material:
         encoders: in the recipe's order.
         summary: of `gather_scores`.
         differences: of `gather_scores`.
+        pooled: of `gather_scores`.
         projections: of `project_embeddings`.
     """
 
@@ -39,6 +41,7 @@ class Material:
     encoders: Sequence[TrainedEncoder]
     summary: pd.DataFrame
     differences: pd.DataFrame
+    pooled: pd.DataFrame
     projections: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
@@ -91,6 +94,18 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
     return blocks
 
 
+def pools(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, a picture and a table for every pool of evaluations."""
+    blocks = []
+    for note in material.recipe.pools:
+        rows = judged(material.pooled, note)
+        with house_style():
+            drawn = draw_pool(note, rows, gallery)
+        said = pool_sentences(note, rows)
+        blocks.append({"note": note, "sentences": said, "pictures": drawn, "table": pool_table(note, rows)})
+    return blocks
+
+
 def provenance(material: Material) -> list[dict[str, Any]]:
     """Facts, recipe and card of every encoder."""
     return [
@@ -98,6 +113,7 @@ def provenance(material: Material) -> list[dict[str, Any]]:
             "note": encoder.note,
             "facts": card_facts(encoder.card),
             "recipe": recipe_table(encoder),
+            "seeds": seeds_table(encoder),
             "card": json.dumps(encoder.card, indent=1, sort_keys=True),
         }
         for encoder in material.encoders

@@ -6,7 +6,7 @@ known and a combination that cannot work fail here, with the key, what was found
 
 from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Evaluation
+from terraprobe.study.evaluations import Evaluation, Pool
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
 from terraprobe.study.whole import Study
 
@@ -14,6 +14,7 @@ __all__ = [
     "Collection",
     "EncoderEntry",
     "Evaluation",
+    "Pool",
     "SceneCollection",
     "SimulatedCollection",
     "Study",

@@ -20,6 +20,7 @@ class Evaluation(Recipe):
         sizes: numbers of labelled train chips; `full` is all of them.
         repeats: draws of each size.
         full_repeats: forests on all of them, where only the forest's own seed differs.
+        permute_labels: a null: labels change places block by block within each split, so that nothing can be known.
         draw: `uniform` at random as in the paper, or `stratified` by class.
         trees: numbers of trees to choose from on validation.
         depths: depths to choose from on validation.
@@ -34,6 +35,7 @@ class Evaluation(Recipe):
     sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([10, 100, "full"], min_length=1)
     repeats: int = Field(10, ge=1)
     full_repeats: int = Field(10, ge=1)
+    permute_labels: bool = False
     draw: Literal["uniform", "stratified"] = "uniform"
     trees: list[Annotated[int, Field(ge=1)]] = Field([50], min_length=1)
     depths: list[Annotated[int, Field(ge=1)]] = Field([3, 7], min_length=1)
@@ -50,3 +52,15 @@ class Evaluation(Recipe):
         content = self.model_dump(mode="json", exclude={"name", "probe", "encoders"})
         sizes = [0 if size == "full" else size for size in self.sizes]
         return {**content, "evaluation": self.name, "sizes": sizes}
+
+
+class Pool(Recipe):
+    """Evaluations whose comparisons are also made as one: worlds or areas that the same encoder was tried on.
+
+    Attributes:
+        name: of the pool.
+        evaluations: names; each must compare exactly one entry of `encoders`.
+    """
+
+    name: Name
+    evaluations: list[str] = Field(min_length=2)

@@ -1,5 +1,6 @@
 """A whole study, and what its entries say about each other."""
 
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -8,7 +9,7 @@ from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import AnyCollection, Collection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Evaluation
+from terraprobe.study.evaluations import Evaluation, Pool
 from terraprobe.study.names import Name, check_names
 
 
@@ -24,6 +25,7 @@ class Study(Recipe):
         collections: where the chips come from.
         encoders: what is pretrained.
         evaluations: what is measured.
+        pools: evaluations whose comparisons are also made as one.
     """
 
     study: Name
@@ -34,11 +36,13 @@ class Study(Recipe):
     collections: list[AnyCollection] = Field(min_length=1)
     encoders: list[EncoderEntry] = Field(min_length=1)
     evaluations: list[Evaluation] = Field(min_length=1)
+    pools: list[Pool] = []
 
     @model_validator(mode="after")
     def _names_once(self) -> "Study":
-        for key in ("collections", "encoders", "evaluations"):
-            names = [entry.name for entry in getattr(self, key)]
+        for key in ("collections", "encoders", "evaluations", "pools"):
+            entries = self.members if key == "encoders" else getattr(self, key)
+            names = [entry.name for entry in entries]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{key}: name {twice[0]!r} is given twice; names are folders, so each must be its own")
@@ -59,7 +63,20 @@ class Study(Recipe):
             if evaluation.encoders != "all":
                 able = [e.name for e in self.encoders if self.can_embed(e, collection)]
                 check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {collection.name}")
+        for pool in self.pools:
+            self._check_pool(pool)
         return self
+
+    def _check_pool(self, pool: Pool) -> None:
+        where = f"pools[{pool.name}].evaluations"
+        check_names(pool.evaluations, [e.name for e in self.evaluations], where)
+        for evaluation in map(self.evaluation, pool.evaluations):
+            judged = [e.name for e in self.encoders if set(self.judged(evaluation)) & {m.name for m in e.members}]
+            if len(judged) != 1:
+                raise ValueError(
+                    f"{where}: {evaluation.name} compares {', '.join(judged) or 'no encoder'}; allowed: evaluations "
+                    "that each compare exactly one of the encoders"
+                )
 
     def _check_towers(self, encoder: EncoderEntry) -> None:
         collections = [self.collection(name) for name in encoder.collections]
@@ -81,8 +98,8 @@ class Study(Recipe):
         return next(c for c in self.collections if c.name == name)
 
     def encoder(self, name: str) -> EncoderEntry:
-        """The encoder of that name."""
-        return next(e for e in self.encoders if e.name == name)
+        """The encoder of that name, of a single seed."""
+        return next(e for e in self.members if e.name == name)
 
     def evaluation(self, name: str) -> Evaluation:
         """The evaluation of that name."""
@@ -94,9 +111,21 @@ class Study(Recipe):
         towers = encoder.full_recipe.towers.values()
         return collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
 
+    @cached_property
+    def members(self) -> list[EncoderEntry]:
+        """Every encoder to pretrain, one a seed, in study order."""
+        return [member for encoder in self.encoders for member in encoder.members]
+
     def encoders_of(self, collection: str) -> list[str]:
-        """Names of the encoders that can embed a collection, in study order."""
-        return [e.name for e in self.encoders if self.can_embed(e, self.collection(collection))]
+        """Names of the encoders that embed a collection, in study order: all that can.
+
+        Where evaluations of the collection name their encoders, only those and the ones that were trained on it.
+        """
+        named = [e.encoders for e in self.evaluations if e.collection == collection]
+        able = [e for e in self.encoders if self.can_embed(e, self.collection(collection))]
+        if named and "all" not in named:
+            able = [e for e in able if collection in e.collections or any(e.name in names for names in named)]
+        return [member.name for encoder in able for member in encoder.members]
 
     def modalities_read(self, encoders: list[str], collection: str) -> list[str]:
         """Modalities of a collection that a tower of these encoders sees."""
@@ -105,9 +134,15 @@ class Study(Recipe):
 
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
-        return self.encoder(name).model_dump(mode="json", exclude={"name"})
+        return self.encoder(name).model_dump(mode="json", exclude={"name", "seeds"})
+
+    def summary_recipe(self) -> dict[str, Any]:
+        """What `gather_scores` needs to know."""
+        arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
+        return {"arms": arms, "pools": [pool.model_dump(mode="json") for pool in self.pools]}
 
     def judged(self, evaluation: Evaluation) -> list[str]:
-        """Names of the encoders that an evaluation compares."""
-        named = evaluation.encoders
-        return self.encoders_of(evaluation.collection) if named == "all" else named
+        """Names of the encoders that an evaluation compares, one a seed."""
+        if evaluation.encoders == "all":
+            return self.encoders_of(evaluation.collection)
+        return [m.name for name in evaluation.encoders for e in self.encoders if e.name == name for m in e.members]
