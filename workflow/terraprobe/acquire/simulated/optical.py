@@ -125,7 +125,7 @@ def _scene(
     """Draw one date: plants' state, soil, light, haze and snow."""
     vigour, bright, red, lasting = place
     # Ploughed, sown, mown: half of what tells one field from its neighbour is gone a month later [D]; in two Belgian
-    # cubes (WorldCereal) consecutive months correlate by less than 0.96, mostly far less.
+    # cubes (WorldCereal) red of consecutive months correlates by at most 0.96, mostly far less.
     tables = (lasting + rng.standard_normal(lasting.shape, dtype=np.float32)) / np.float32(np.sqrt(2))
     cover, key = inner(land.cover), inner(land.parcels.key)
     mottle, blotch = inner(land.mottle), inner(land.blotch)
