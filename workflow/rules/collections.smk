@@ -54,6 +54,7 @@ rule assign_splits:
     input:
         grid=f"{COLLECTION}/grid.parquet",
         context=lambda w: context(w.collection),
+        official=lambda w: official(w.collection),
     output:
         chips=f"{COLLECTION}/chips.parquet",
     log:
@@ -69,5 +70,5 @@ rule assign_splits:
         recipe=lambda w: recipe(split=NAMES[w.collection].split.model_dump(mode="json")),
         code=code("assign-splits"),
     shell:
-        "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --recipe {params.recipe:q}"
-        " --code {params.code} --chips {output.chips} 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --official {input.official:q}"
+        " --recipe {params.recipe:q} --code {params.code} --chips {output.chips} 2>&1 | tee -i {log} >&2"

@@ -92,6 +92,12 @@ def context(collection):
     return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
 
 
+def official(collection):
+    """The list of splits that a collection was published with, where it is split so."""
+    split = NAMES[collection].split
+    return [split.file] if split.kind == "official" else []
+
+
 def trained_on(encoder):
     """Names of the collections an encoder learns from."""
     return STUDY.encoder(encoder).collections

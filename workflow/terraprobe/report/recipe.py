@@ -1,5 +1,6 @@
 """The report's recipe, made of a study file: what each entry is called, where it comes from, what it leaves out."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraprobe.acquire.packaged import find_scene
@@ -75,11 +76,13 @@ def _split(collection: SceneCollection | SimulatedCollection) -> str:
     split = collection.split
     if split.kind == "stratified":
         return "Chips drawn at random within each region: neighbours may stand on both sides."
+    if split.kind == "official":
+        return f"By source, as listed in {Path(split.file).name}."
+    apart = f"chips of different splits are at least {split.buffer_m:g} m apart."
+    if split.kind == "blocks":
+        return f"Square cells of equal area, {split.side_km:g} km wide, dealt whole; {apart}"
     pattern = ", ".join(split.pattern)
-    return (
-        f"{split.n_bands} geographic bands across a direction, dealt {pattern} in turn; chips of different splits are "
-        f"at least {split.buffer_m:g} m apart."
-    )
+    return f"{split.n_bands} geographic bands across a direction, dealt {pattern} in turn; {apart}"
 
 
 def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> EncoderNote:
