@@ -236,3 +236,53 @@ def test_a_study_is_read_back_from_yaml(tmp_path, study_content):
     path = tmp_path / "mini.yaml"
     path.write_text(yaml.safe_dump(study_content))
     assert load_study(path) == parse_study(study_content, "mini.yaml")
+
+
+def two_lands(study_content):
+    """The study with a second simulated collection that is judged after learning on the first."""
+    other = {**study_content["collections"][0], "name": "isles"}
+    study_content["collections"].append(other)
+    study_content["evaluations"][0].update(collection="isles", train_on=["land"])
+    return other
+
+
+def test_an_evaluation_may_learn_on_other_collections(study_content):
+    two_lands(study_content)
+    study = parse_study(study_content, "mini.yaml")
+    evaluation = study.evaluation("cover")
+    assert (evaluation.trained_on, evaluation.collections) == (["land"], ["land", "isles"])
+    assert study.judged(evaluation) == ["clip3_land"]
+    assert evaluation.forest_recipe()["train_on"] == ["land"]
+
+
+def test_to_learn_on_its_own_collection_is_the_default(study_content):
+    before = parse_study(study_content, "mini.yaml").evaluation("cover").forest_recipe()
+    put(study_content, ("evaluations", 0, "train_on"), ["land"])
+    assert parse_study(study_content, "mini.yaml").evaluation("cover").forest_recipe() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("evaluations", 0, "train_on"), ["nope"], ["evaluations[cover].train_on: found 'nope'", "land, shore, isles"]),
+        (("evaluations", 0, "train_on"), ["land"] * 2, ["evaluations[cover].train_on: ", "each name once"]),
+        (
+            ("collections", 0, "labels"),
+            ["worldcover"],
+            ["evaluations[cover].tasks: found 'vegetation'", "(labels of land, in train_on) croplands, water"],
+        ),
+        (
+            ("collections", 2, "modalities"),
+            ["s2_rgb_monthly"],
+            ["evaluations[cover].train_on: land has chips of 32 px of s2_rgb_monthly, s1_grd_monthly", "must be alike"],
+        ),
+        (("collections", 2, "chip_px"), 64, ["evaluations[cover].train_on: land has chips of 32 px", "of 64 px"]),
+    ],
+)
+def test_collections_that_cannot_be_judged_together(study_content, place, value, words):
+    two_lands(study_content)
+    put(study_content, place, value)
+    text = refusal(study_content)
+    for word in words:
+        assert word in text
+    assert "\n" not in text

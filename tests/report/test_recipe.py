@@ -38,3 +38,10 @@ def test_blocks_say_their_side_and_buffer(study_content):
     assert note.split == (
         "Square cells of equal area, 40 km wide, dealt whole; chips of different splits are at least 500 m apart."
     )
+
+
+def test_an_evaluation_says_where_it_learnt(study_content):
+    study_content["collections"].append({**study_content["collections"][0], "name": "isles"})
+    study_content["evaluations"][0]["train_on"] = ["isles"]
+    (note,) = report_recipe(parse_study(study_content, "here")).evaluations
+    assert note.title == "Few-shot forests on Land, trained on Isles"

@@ -9,7 +9,7 @@ from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote,
 from terraprobe.study import SceneCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import EncoderEntry
+    from terraprobe.study import EncoderEntry, Evaluation
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -33,10 +33,15 @@ def report_recipe(study: Study) -> ReportRecipe:
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(
-            EvaluationNote(name=e.name, title=f"Few-shot forests on {_title(e.collection)}", collection=e.collection)
-            for e in study.evaluations
+            EvaluationNote(name=e.name, title=_evaluation_title(e), collection=e.collection) for e in study.evaluations
         ),
     )
+
+
+def _evaluation_title(evaluation: "Evaluation") -> str:
+    elsewhere = [_title(name) for name in evaluation.train_on]
+    learnt = f", trained on {' and '.join(elsewhere)}" if elsewhere else ""
+    return f"Few-shot forests on {_title(evaluation.collection)}{learnt}"
 
 
 def _title(name: str) -> str:

@@ -56,10 +56,24 @@ class Study(Recipe):
             collection = self.collection(evaluation.collection)
             values = [value for layer in collection.labels for value in LABELS[layer].values]
             check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
+            self._check_train_on(evaluation)
             if evaluation.encoders != "all":
-                able = [e.name for e in self.encoders if self.can_embed(e, collection)]
-                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {collection.name}")
+                able, names = self._able(evaluation), ", ".join(evaluation.collections)
+                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {names}")
         return self
+
+    def _check_train_on(self, evaluation: Evaluation) -> None:
+        where, judged = f"evaluations[{evaluation.name}]", self.collection(evaluation.collection)
+        check_names(evaluation.train_on, [c.name for c in self.collections], f"{where}.train_on")
+        for name in evaluation.train_on:
+            other = self.collection(name)
+            values = [value for layer in other.labels for value in LABELS[layer].values]
+            check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {name}, in train_on")
+            if (set(other.modalities), other.chip_px) != (set(judged.modalities), judged.chip_px):
+                raise ValueError(
+                    f"{where}.train_on: {name} has {_seen(other)} and {judged.name} has {_seen(judged)}; one forest "
+                    "judges the features of both, so they must be alike"
+                )
 
     def _check_towers(self, encoder: EncoderEntry) -> None:
         collections = [self.collection(name) for name in encoder.collections]
@@ -109,5 +123,13 @@ class Study(Recipe):
 
     def judged(self, evaluation: Evaluation) -> list[str]:
         """Names of the encoders that an evaluation compares."""
-        named = evaluation.encoders
-        return self.encoders_of(evaluation.collection) if named == "all" else named
+        return self._able(evaluation) if evaluation.encoders == "all" else evaluation.encoders
+
+    def _able(self, evaluation: Evaluation) -> list[str]:
+        """Names of the encoders that can embed every collection of an evaluation, in study order."""
+        collections = [self.collection(name) for name in evaluation.collections]
+        return [e.name for e in self.encoders if all(self.can_embed(e, c) for c in collections)]
+
+
+def _seen(collection: Collection) -> str:
+    return f"chips of {collection.chip_px} px of {', '.join(collection.modalities)}"
