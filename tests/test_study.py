@@ -151,6 +151,7 @@ def test_an_unknown_name(study_content, place, value, key, allowed):
         (("collections", 0, "split", "n_bands"), 3, ["collections[0].split: ", "over 3 bands", "at least"]),
         (("collections", 0, "split", "buffer_m"), -1, ["collections[0].split.buffer_m: found -1"]),
         (("collections", 0, "split"), {"kind": "blocks", "side_km": 0}, ["collections[0].split.side_km: found 0"]),
+        (("collections", 1, "split"), {"kind": "blocks"}, ["collections[1].split.side_km: none given", "no labels"]),
         (
             ("collections", 0, "split"),
             {"kind": "official", "file": "list.csv"},

@@ -3,12 +3,15 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
 
-from terraprobe.collections.blocks import cells_of, deal, deal_blocks
+from terraprobe.acquire.simulated.climate import smooth_field
+from terraprobe.acquire.simulated.world import SimulatedWorld
+from terraprobe.collections.blocks import cells_of, deal, deal_blocks, side_from_labels
 from terraprobe.collections.split_rules import PARTS, Blocks, Shares
 from terraprobe.errors import TerraprobeError
 
@@ -107,8 +110,8 @@ def test_a_bootstrap_block_is_not_torn():
     lon, lat = uniform_on_the_sphere(300, (5, 44, 8, 47))
     block = np.repeat([f"place-{k:04d}" for k in range(300)], 16).astype(object)
     shift = np.tile(np.array(list(product(range(4), range(4)))) * 0.008, (300, 1))
-    rule = Blocks(side_km=10.0, seed=2)
-    split = deal_blocks(np.repeat(lon, 16) + shift[:, 0], np.repeat(lat, 16) + shift[:, 1], block, rule)
+    rule = Blocks(seed=2)
+    split = deal_blocks(np.repeat(lon, 16) + shift[:, 0], np.repeat(lat, 16) + shift[:, 1], block, 10.0, rule)
     assert all(len(set(split[block == name])) == 1 for name in set(block))
     assert len(set(cells_of(np.repeat(lon, 16) + shift[:, 0], np.repeat(lat, 16) + shift[:, 1], 10.0)[:160])) > 10
 
@@ -117,4 +120,31 @@ def test_too_few_cells():
     lon, lat = uniform_on_the_sphere(50, (5, 44, 5.1, 44.1))
     block = np.array([str(k) for k in range(50)], object)
     with pytest.raises(TerraprobeError, match=r"side of 500 km all 50 chips lie in 1 cell; .*smaller side_km"):
-        deal_blocks(lon, lat, block, Blocks(side_km=500.0))
+        deal_blocks(lon, lat, block, 500.0, Blocks())
+
+
+def fields(lon, lat, **lengths_km):
+    """Labels that are smooth fields of known lengths."""
+    return pd.DataFrame({k: smooth_field(SimulatedWorld(seed=3), k, lon, lat, km) for k, km in lengths_km.items()})
+
+
+def test_the_side_is_twice_the_longest_length_of_the_labels(capsys):
+    lon, lat = uniform_on_the_sphere(1500, (0, 42, 20, 56))
+    labels = fields(lon, lat, short=40.0, long=120.0)
+    labels["noise"] = np.random.default_rng(0).normal(size=len(lon))
+    labels.loc[::7, "long"] = np.nan
+    assert side_from_labels(lon, lat, labels) == pytest.approx(240, rel=0.3)
+    said = capsys.readouterr().err
+    assert "long" in said and "short" in said and "noise" not in said
+    assert side_from_labels(lon, lat, labels[["short"]]) == pytest.approx(80, rel=0.3)
+
+
+@pytest.mark.parametrize("names", [["noise", "flat"], []])
+def test_labels_that_tell_no_length(names):
+    lon, lat = uniform_on_the_sphere(500, (0, 42, 20, 56))
+    labels = pd.DataFrame({"noise": np.random.default_rng(0).normal(size=500), "flat": 1.0})[names]
+    with pytest.raises(
+        TerraprobeError, match=rf"\({', '.join(names) or 'none'}\) of 500 chips: .*Give side_km"
+    ) as error:
+        side_from_labels(lon, lat, labels)
+    assert "\n" not in str(error.value)

@@ -38,6 +38,9 @@ def test_blocks_say_their_side_and_buffer(study_content):
     assert note.split == (
         "Square cells of equal area, 40 km wide, dealt whole; chips of different splits are at least 500 m apart."
     )
+    study_content["collections"][0]["split"].pop("side_km")
+    note = report_recipe(parse_study(study_content, "here")).collections[0]
+    assert "twice the labels' autocorrelation length wide" in note.split
 
 
 def test_an_evaluation_says_where_it_learnt(study_content):

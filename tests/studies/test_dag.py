@@ -105,6 +105,15 @@ def test_leave_one_collection_out_selects_without_the_one_left_out(finished, tmp
         assert read == ({"land", "isles"} if stage == "score" else {"land", "isles"} - {judged})
 
 
+def test_only_blocks_without_a_side_wait_for_labels(finished, tmp_path):
+    folder, _ = finished
+    for split, waits in (({"kind": "blocks"}, True), ({"kind": "blocks", "side_km": 90}, False)):
+        study = changed(tmp_path, lambda content, split=split: content["collections"][0].update(split=split))
+        done = snakemake(folder, "--dry-run", study=study)
+        (files,) = re.findall(r"^rule assign_splits:\n    input: (.*)\n", done.stdout, re.MULTILINE)
+        assert ("land/labels.parquet" in files) == waits
+
+
 def test_threads_rerun_nothing(finished):
     folder, _ = finished
     assert planned(folder, "--set-threads", "pretrain_encoder=2") == []

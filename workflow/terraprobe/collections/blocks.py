@@ -1,21 +1,61 @@
 """Spatial blocks: square cells of equal area, dealt whole to train, val and test."""
 
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.collections.chiptable import unit_sphere
+from terraprobe.collections.correlogram import correlogram
 from terraprobe.collections.split_rules import PARTS, Blocks, Shares
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEALS = 200
 """Random deals among which the one closest to the shares is taken."""
 
 
+LENGTHS_A_SIDE = 2.0
+"""A Gaussian correlation falls to exp(-1/2) at its length, and to exp(-2) = .14 at twice that [D]."""
+
+
+def side_from_labels(lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], labels: "pd.DataFrame") -> float:
+    """Side of a cell beyond which labels are hardly alike: twice the longest of their autocorrelation lengths.
+
+    Args:
+        lon_deg: longitudes of the chip centres (N,).
+        lat_deg: latitudes (N,).
+        labels: one column a label, NaN where not known, (N, L).
+
+    Returns:
+        Kilometres, to the metre.
+
+    Raises:
+        TerraprobeError: there is no label, or no length can be told from any.
+    """
+    lengths = {
+        str(name): correlogram(lon_deg, lat_deg, values.to_numpy(np.float64)).length_km
+        for name, values in labels.items()
+    }
+    told = {name: length for name, length in lengths.items() if length is not None}
+    if not told:
+        raise TerraprobeError(
+            f"split blocks: no autocorrelation length can be told from the labels ({', '.join(lengths) or 'none'}) of "
+            f"{len(labels)} chips: too few of them, or no structure that decays within the area. Give side_km."
+        )
+    longest = max(told, key=lambda name: told[name])
+    side_km = round(LENGTHS_A_SIDE * told[longest], 3)
+    listed = ", ".join(f"{name} {length:.3g}" for name, length in told.items())
+    progress(f"autocorrelation lengths of labels in km: {listed}; cells of {LENGTHS_A_SIDE:g} x that of {longest}")
+    return side_km
+
+
 def deal_blocks(
-    lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], block: NDArray[np.object_], rule: Blocks
+    lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], block: NDArray[np.object_], side_km: float, rule: Blocks
 ) -> NDArray[np.object_]:
     """Split of each chip by the cell that it lies in.
 
@@ -26,7 +66,8 @@ def deal_blocks(
         lon_deg: longitudes of the chip centres (N,).
         lat_deg: latitudes (N,).
         block: bootstrap block of each chip (N,).
-        rule: side, shares and seed.
+        side_km: side of a cell.
+        rule: shares and seed.
 
     Returns:
         Names of splits (N,).
@@ -34,15 +75,15 @@ def deal_blocks(
     Raises:
         TerraprobeError: fewer than three cells hold chips.
     """
-    cell = cells_of(*_block_centres(lon_deg, lat_deg, block), rule.side_km)
+    cell = cells_of(*_block_centres(lon_deg, lat_deg, block), side_km)
     counts = np.bincount(cell)
     if len(counts) < len(PARTS):
         raise TerraprobeError(
-            f"split blocks: with a side of {rule.side_km:g} km all {len(cell)} chips lie in {len(counts)} "
+            f"split blocks: with a side of {side_km:g} km all {len(cell)} chips lie in {len(counts)} "
             f"{'cell' if len(counts) == 1 else 'cells'}; train, val and test need one each. "
             "Give a smaller side_km, or take chips from a larger area."
         )
-    progress(f"{len(counts)} cells of {rule.side_km:g} x {rule.side_km:g} km hold chips")
+    progress(f"{len(counts)} cells of {side_km:g} x {side_km:g} km hold chips")
     split: NDArray[np.object_] = deal(counts, rule.shares, rule.seed)[cell]
     return split
 

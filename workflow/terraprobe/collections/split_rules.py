@@ -81,14 +81,14 @@ class Blocks(Recipe):
 
     Attributes:
         kind: `blocks`.
-        side_km: side of a cell.
+        side_km: side of a cell; where none is given, twice the longest autocorrelation length of the labels.
         shares: of train, val and test among all chips, before the buffer.
         seed: of the deal.
         buffer_m: least ground between chips of different splits; nearer train and val chips are left out.
     """
 
     kind: Literal["blocks"] = "blocks"
-    side_km: float = Field(gt=0)
+    side_km: float | None = Field(None, gt=0)
     shares: Shares = Shares()
     seed: int = Field(0, ge=0)
     buffer_m: float = Field(0.0, ge=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from terraprobe.artifacts import read_table, table_metadata, write_table
-from terraprobe.collections.blocks import deal_blocks
+from terraprobe.collections.blocks import deal_blocks, side_from_labels
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, read_chips, unit_sphere
 from terraprobe.collections.official import official_split
 from terraprobe.collections.split_rules import PARTS, Blocks, Geobands, Official, SplitRule, Stratified
@@ -16,6 +16,7 @@ from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
 
 BUFFER = "buffer"
 """Split of a chip that is left out because it lies too close to another split."""
@@ -34,16 +35,17 @@ class SplitRecipe(Recipe):
     split: SplitRule
 
 
-def assign_splits(*, grid: In, context: Ins, official: Ins, recipe: SplitRecipe, chips: Out) -> None:
+def assign_splits(*, grid: In, context: Ins, labels: Ins, official: Ins, recipe: SplitRecipe, chips: Out) -> None:
     """Give every chip its split and its region.
 
     Args:
         grid: `grid.parquet`.
         context: `context.parquet`, or nothing where the study gives no context.
+        labels: `labels.parquet` where the rule is `blocks` without a side, else nothing.
         official: the rule's own file where it is `official`, else nothing.
         recipe: the rule.
         chips: `chips.parquet`: the grid's rows with `split` (train, val, test, buffer) and `region`; metadata
-            `split`, the rule as JSON.
+            `split`, the rule as JSON, with the side that was used.
 
     Raises:
         TerraprobeError: a split is empty, or the rule's own input does not fit.
@@ -54,9 +56,20 @@ def assign_splits(*, grid: In, context: Ins, official: Ins, recipe: SplitRecipe,
     regions = read_table(context[0]).set_index("chip_id")["region"] if context else None
     frame["region"] = "" if regions is None else regions.loc[frame["chip_id"]].to_numpy()
     rule = recipe.split
-    frame["split"] = split_chips(frame, rule, official)
+    lon, lat = chip_centres(frame)
+    if isinstance(rule, Geobands):
+        split = geobands(lon, lat, rule)
+    elif isinstance(rule, Stratified):
+        split = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), rule)
+    elif isinstance(rule, Official):
+        split = official_split(official[0], frame["source"].to_numpy())
+    else:
+        side_km = rule.side_km or side_from_labels(lon, lat, _label_values(labels, frame["chip_id"]))
+        rule = rule.model_copy(update={"side_km": side_km})
+        split = deal_blocks(lon, lat, frame["block"].to_numpy(), side_km, rule)
     if isinstance(rule, Geobands | Blocks):
-        frame["split"] = leave_buffer(*chip_centres(frame), frame["split"].to_numpy(), rule.buffer_m, side_m)
+        split = leave_buffer(lon, lat, split, rule.buffer_m, side_m)
+    frame["split"] = split
     _check_every_split(frame, rule)
     kept: dict[str, str] = {key: metadata[key] for key in ("chip_px", "clip") if key in metadata}
     write_table(chips, frame, {**kept, "split": json.dumps(rule.model_dump(mode="json"), sort_keys=True)})
@@ -64,21 +77,13 @@ def assign_splits(*, grid: In, context: Ins, official: Ins, recipe: SplitRecipe,
     progress(", ".join(f"{name} {counts[name]}" for name in (*PARTS, BUFFER) if name in counts))
 
 
-def split_chips(frame: "gpd.GeoDataFrame", rule: SplitRule, official: Ins) -> np.ndarray:
-    """Split of each chip (N,) by a rule, before the buffer.
-
-    Args:
-        frame: chips, with `region`.
-        rule: the rule.
-        official: its file where it is `official`.
-    """
-    if isinstance(rule, Geobands):
-        return geobands(*chip_centres(frame), rule)
-    if isinstance(rule, Stratified):
-        return stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), rule)
-    if isinstance(rule, Official):
-        return official_split(official[0], frame["source"].to_numpy())
-    return deal_blocks(*chip_centres(frame), frame["block"].to_numpy(), rule)
+def _label_values(labels: Ins, chip_ids: "pd.Series[str]") -> "pd.DataFrame":
+    """The labels of chips, without their coverage."""
+    if not labels:
+        raise TerraprobeError("split blocks: no side_km, and no labels that give it. Give side_km.")
+    table = read_table(labels[0]).set_index("chip_id").loc[chip_ids]
+    values: pd.DataFrame = table[[name for name in table if not name.endswith("_coverage")]]
+    return values
 
 
 _REMEDIES = {

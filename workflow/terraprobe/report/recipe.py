@@ -85,7 +85,8 @@ def _split(collection: SceneCollection | SimulatedCollection) -> str:
         return f"By source, as listed in {Path(split.file).name}."
     apart = f"chips of different splits are at least {split.buffer_m:g} m apart."
     if split.kind == "blocks":
-        return f"Square cells of equal area, {split.side_km:g} km wide, dealt whole; {apart}"
+        side = f"{split.side_km:g} km" if split.side_km else "twice the labels' autocorrelation length"
+        return f"Square cells of equal area, {side} wide, dealt whole; {apart}"
     pattern = ", ".join(split.pattern)
     return f"{split.n_bands} geographic bands across a direction, dealt {pattern} in turn; {apart}"
 

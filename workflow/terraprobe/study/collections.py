@@ -52,6 +52,17 @@ class Collection(Recipe):
         return split
 
     @model_validator(mode="after")
+    def _labels_give_the_side(self) -> "Collection":
+        if self.split_needs_labels and not self.labels:
+            raise ValueError("split.side_km: none given, and there are no labels to tell it from; give either")
+        return self
+
+    @property
+    def split_needs_labels(self) -> bool:
+        """Whether the split waits for the labels, whose autocorrelation gives the side of its blocks."""
+        return self.split.kind == "blocks" and self.split.side_km is None
+
+    @model_validator(mode="after")
     def _chip_fits(self) -> "Collection":
         side_m = self.chip_px * CHIP_RESOLUTION_M
         for name in self.modalities:
