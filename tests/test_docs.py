@@ -7,13 +7,13 @@ import pytest
 
 from terraprobe import study
 from terraprobe.acquire.simulated.world import SimulatedWorld
-from terraprobe.collections.splits import Geobands, Shares, Stratified
+from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
 from terraprobe.describe import describe
 
 MODELS = {
     "The study": [study.Study],
     "collections": [study.SceneCollection, study.SimulatedCollection],
-    "collections: split": [Geobands, Stratified, Shares],
+    "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
     "evaluations": [study.Evaluation],

@@ -96,7 +96,7 @@ def test_an_unknown_key_at_any_level(study_content, place, key, allowed):
         (("collections", 1, "modalities"), ["s1_grd"], "collections[1].modalities", "(of scene virginia) s2_l1c"),
         (("collections", 1, "labels"), ["osm"], "collections[1].labels", "(of scene virginia) none here"),
         (("collections", 0, "modalities"), ["s2_l2a"], "collections[0].modalities", "(simulated) s2_rgb_monthly"),
-        (("collections", 0, "split", "kind"), "nope", "collections[0].split.kind", "geobands, stratified"),
+        (("collections", 0, "split", "kind"), "nope", "collections[0].split.kind", "geobands, stratified, blocks"),
         (("collections", 0, "split", "pattern"), ["train", "val", "nope"], "collections[0].split.pattern[2]", "'test'"),
         (("encoders", 0, "method"), "nope", "encoders[0].method", "clip3"),
         (("encoders", 0, "collections"), ["nope"], "encoders[clip3_land].collections", "land, shore"),
@@ -150,6 +150,13 @@ def test_an_unknown_name(study_content, place, value, key, allowed):
         (("collections", 0, "shards"), 11, ["collections[0].shards: 11", "n_places = 10"]),
         (("collections", 0, "split", "n_bands"), 3, ["collections[0].split: ", "over 3 bands", "at least"]),
         (("collections", 0, "split", "buffer_m"), -1, ["collections[0].split.buffer_m: found -1"]),
+        (("collections", 0, "split"), {"kind": "blocks", "side_km": 0}, ["collections[0].split.side_km: found 0"]),
+        (("collections", 1, "split"), {"kind": "blocks"}, ["collections[1].split.side_km: none given", "no labels"]),
+        (
+            ("collections", 0, "split"),
+            {"kind": "official", "file": "list.csv"},
+            ["collections[0].split.kind: official", "one source", "allowed geobands, stratified, blocks"],
+        ),
         (("collections", 0, "split", "pattern"), ["train", "test"], ["collections[0].split: ", "train, val and test"]),
         (("collections", 1, "name"), "land", ["collections: name 'land' is given twice"]),
         (("collections", 0, "name"), "My Land", ["collections[0].name: found 'My Land'"]),
@@ -291,3 +298,53 @@ def test_a_pool_names_evaluations_of_one_encoder_each(study_content):
     assert "cover compares clip3_land, other; allowed: evaluations that each compare exactly one" in refusal(
         study_content
     )
+
+
+def two_lands(study_content):
+    """The study with a second simulated collection that is judged after learning on the first."""
+    other = {**study_content["collections"][0], "name": "isles"}
+    study_content["collections"].append(other)
+    study_content["evaluations"][0].update(collection="isles", train_on=["land"])
+    return other
+
+
+def test_an_evaluation_may_learn_on_other_collections(study_content):
+    two_lands(study_content)
+    study = parse_study(study_content, "mini.yaml")
+    evaluation = study.evaluation("cover")
+    assert (evaluation.trained_on, evaluation.collections) == (["land"], ["land", "isles"])
+    assert study.judged(evaluation) == ["clip3_land"]
+    assert evaluation.forest_recipe()["train_on"] == ["land"]
+
+
+def test_to_learn_on_its_own_collection_is_the_default(study_content):
+    before = parse_study(study_content, "mini.yaml").evaluation("cover").forest_recipe()
+    put(study_content, ("evaluations", 0, "train_on"), ["land"])
+    assert parse_study(study_content, "mini.yaml").evaluation("cover").forest_recipe() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("evaluations", 0, "train_on"), ["nope"], ["evaluations[cover].train_on: found 'nope'", "land, shore, isles"]),
+        (("evaluations", 0, "train_on"), ["land"] * 2, ["evaluations[cover].train_on: ", "each name once"]),
+        (
+            ("collections", 0, "labels"),
+            ["worldcover"],
+            ["evaluations[cover].tasks: found 'vegetation'", "(labels of land, in train_on) croplands, water"],
+        ),
+        (
+            ("collections", 2, "modalities"),
+            ["s2_rgb_monthly"],
+            ["evaluations[cover].train_on: land has chips of 32 px of s2_rgb_monthly, s1_grd_monthly", "must be alike"],
+        ),
+        (("collections", 2, "chip_px"), 64, ["evaluations[cover].train_on: land has chips of 32 px", "of 64 px"]),
+    ],
+)
+def test_collections_that_cannot_be_judged_together(study_content, place, value, words):
+    two_lands(study_content)
+    put(study_content, place, value)
+    text = refusal(study_content)
+    for word in words:
+        assert word in text
+    assert "\n" not in text

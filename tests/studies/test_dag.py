@@ -81,6 +81,39 @@ def test_a_training_setting_reruns_from_pretraining_on(finished, tmp_path):
     assert not rules & {"simulate_places_land_000", "cut_chips", "seal_store", "assign_splits", "measure_floors"}
 
 
+def leave_one_out(content):
+    """A second simulated Earth, and each of both judged after learning on the other."""
+    land = content["collections"][0]
+    content["collections"].append({**land, "name": "isles", "world": {**land["world"], "seed": 4}})
+    own = content["evaluations"][0]
+    content["evaluations"] = [
+        {**own, "name": f"on_{one}", "collection": one, "train_on": [other]}
+        for one, other in (("land", "isles"), ("isles", "land"))
+    ]
+
+
+def test_leave_one_collection_out_selects_without_the_one_left_out(finished, tmp_path):
+    folder, _ = finished
+    done = snakemake(folder, "--dry-run", study=changed(tmp_path, leave_one_out))
+    assert done.returncode == 0, done.stdout
+    jobs = re.findall(
+        r"^rule (select|score)_forest:\n    input: (.*)\n    output: \S*/on_(\w+)/", done.stdout, re.MULTILINE
+    )
+    assert len(jobs) == 8
+    for stage, files, judged in jobs:
+        read = {one for one in ("land", "isles") if re.search(rf"{one}[/.]", files)}
+        assert read == ({"land", "isles"} if stage == "score" else {"land", "isles"} - {judged})
+
+
+def test_only_blocks_without_a_side_wait_for_labels(finished, tmp_path):
+    folder, _ = finished
+    for split, waits in (({"kind": "blocks"}, True), ({"kind": "blocks", "side_km": 90}, False)):
+        study = changed(tmp_path, lambda content, split=split: content["collections"][0].update(split=split))
+        done = snakemake(folder, "--dry-run", study=study)
+        (files,) = re.findall(r"^rule assign_splits:\n    input: (.*)\n", done.stdout, re.MULTILINE)
+        assert ("land/labels.parquet" in files) == waits
+
+
 def test_threads_rerun_nothing(finished):
     folder, _ = finished
     assert planned(folder, "--set-threads", "pretrain_encoder=2") == []

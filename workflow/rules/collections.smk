@@ -54,6 +54,10 @@ rule assign_splits:
     input:
         grid=f"{COLLECTION}/grid.parquet",
         context=lambda w: context(w.collection),
+        labels=lambda w: (
+            f"{ROOT}/collections/{w.collection}/labels.parquet" if NAMES[w.collection].split_needs_labels else []
+        ),
+        official=lambda w: official(w.collection),
     output:
         chips=f"{COLLECTION}/chips.parquet",
     log:
@@ -69,5 +73,6 @@ rule assign_splits:
         recipe=lambda w: recipe(split=NAMES[w.collection].split.model_dump(mode="json")),
         code=code("assign-splits"),
     shell:
-        "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --recipe {params.recipe:q}"
-        " --code {params.code} --chips {output.chips} 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --labels {input.labels}"
+        " --official {input.official:q} --recipe {params.recipe:q} --code {params.code} --chips {output.chips} 2>&1"
+        " | tee -i {log} >&2"

@@ -92,22 +92,25 @@ def context(collection):
     return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
 
 
+def official(collection):
+    """The list of splits that a collection was published with, where it is split so."""
+    split = NAMES[collection].split
+    return [split.file] if split.kind == "official" else []
+
+
 def trained_on(encoder):
     """Names of the collections an encoder learns from."""
     return STUDY.encoder(encoder).collections
 
 
-def features(w):
-    """What a probe judges: an encoder's embeddings of the evaluation's collection, or the floors."""
-    collection = STUDY.evaluation(w.evaluation).collection
-    if w.encoder == "floors":
-        return f"{ROOT}/floors/{collection}.parquet"
-    return f"{ROOT}/embeddings/{w.encoder}/{collection}.parquet"
-
-
-def judged_in(w, name):
-    """A file of the collection that an evaluation is done on."""
-    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/{name}.parquet"
+def probed(w, name, test=False):
+    """A file of each collection that an evaluation learns from; for the test also of the one that it judges."""
+    evaluation = STUDY.evaluation(w.evaluation)
+    collections = evaluation.collections if test else evaluation.trained_on
+    if name == "features":
+        folder = "floors" if w.encoder == "floors" else f"embeddings/{w.encoder}"
+        return [f"{ROOT}/{folder}/{collection}.parquet" for collection in collections]
+    return [f"{ROOT}/collections/{collection}/{name}.parquet" for collection in collections]
 
 
 def drawn_of(collection):

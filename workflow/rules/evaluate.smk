@@ -29,9 +29,9 @@ rule measure_floors:
 rule select_forest:
     """Choose trees and depth on validation; no test row is read."""
     input:
-        embeddings=features,
-        chips=lambda w: judged_in(w, "chips"),
-        labels=lambda w: judged_in(w, "labels"),
+        embeddings=lambda w: probed(w, "features"),
+        chips=lambda w: probed(w, "chips"),
+        labels=lambda w: probed(w, "labels"),
     output:
         selection=f"{ROOT}/selection/{{evaluation}}/{{encoder}}.json",
     log:
@@ -54,9 +54,9 @@ rule select_forest:
 rule score_forest:
     """Score the test split, once, with what validation chose."""
     input:
-        embeddings=features,
-        chips=lambda w: judged_in(w, "chips"),
-        labels=lambda w: judged_in(w, "labels"),
+        embeddings=lambda w: probed(w, "features", test=True),
+        chips=lambda w: probed(w, "chips", test=True),
+        labels=lambda w: probed(w, "labels", test=True),
         selection=f"{ROOT}/selection/{{evaluation}}/{{encoder}}.json",
     output:
         scores=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.parquet",

@@ -184,6 +184,11 @@ class Tree:
                 return self._folders[folder][path]
         return None
 
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is the user's own, outside what runs write: the records that name it hold its digest."""
+        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
+        return parts[:1] != ("results",) and parts[:2] != ("resources", "downloads")
+
     def check(self, path: Path) -> tuple[Record | None, list[Problem]]:
         """Hold a file against its record, its inputs and what it lists.
 
@@ -216,6 +221,8 @@ class Tree:
             return self._check_listed(*found)
         if self._broken & {path.parent, path.parent.parent}:
             return []  # its manifest cannot be read, which is the problem to name, not each file of it
+        if self.is_own(path):
+            return []
         what = "foreign: it has no record, and no manifest lists it. Delete it, or make it by a stage of the pipeline."
         return [Problem(self.name(path), what)]
 

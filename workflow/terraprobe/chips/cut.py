@@ -17,6 +17,7 @@ from terraprobe.chips.polygons import PolygonTile
 from terraprobe.chips.store import ArrayWriter, StoreLayer, open_array, seal, write_array
 from terraprobe.chips.tiles import Layer, Tile, describe_tiles, find_layer, lonlat_bounds, open_raster
 from terraprobe.chips.warp import Grid, read_band
+from terraprobe.collections.zones import CLIP, foreign_pixels
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LabelLayer
 from terraprobe.stage import In, Ins, Out, Recipe, progress
@@ -66,7 +67,9 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
 
     Every band is resampled to the chip's own 10 m grid by geotransform: bilinear for measurements, nearest for
     labels. Where tiles overlap, the first by name that observed a pixel gives it. What no tile observed is
-    nodata with a valid share of 0. For coherence a chip's own pairs come first, in order of their dates.
+    nodata with a valid share of 0. Where the grid says `clip: utm-zone`, so are pixels whose centre lies beyond the
+    chip's own zone: a chip of the neighbouring zone has them. For coherence a chip's own pairs come
+    first, in order of their dates.
 
     Args:
         grid: the collection's `grid.parquet`.
@@ -81,10 +84,15 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
     layer = find_layer(recipe.layer)
     frame, chip_px = _read_shard(grid, recipe.shard)
     cutter = _choose_cutter(layer, layer_tiles(manifest, recipe.layer), frame)
+    foreign = _foreign_pixels(grid, frame, chip_px)
     shares = np.zeros((len(frame), cutter.channels), np.float32)
     with open_array(pixels, (len(frame), cutter.channels, chip_px, chip_px), layer.dtype) as writer:
         for cell in _cells(frame["crs"].tolist(), np.stack(frame["transform"].to_list()), chip_px, CELL_PX):
-            _write_cell(cutter.cut(cell, chip_px), cell, writer, shares, layer.nodata)
+            images = cutter.cut(cell, chip_px)
+            for (row, _, _), image in zip(cell.chips, images, strict=True):
+                if row in foreign:
+                    image[:, foreign[row]] = layer.nodata
+            _write_cell(images, cell, writer, shares, layer.nodata)
     write_array(valid, shares)
     missing = 1 - float(shares.mean())
     progress(f"{recipe.layer} {recipe.shard}: {len(frame)} chips, {cutter.channels} channels, {missing:.1%} missing")
@@ -128,6 +136,14 @@ def _read_shard(grid: Path, shard: str) -> tuple[Any, int]:
     if chosen.empty:
         raise TerraprobeError(f"{grid}: no shard {shard}; there are {sorted(set(frame['shard']))}.")
     return chosen, int(table_metadata(grid)["chip_px"])
+
+
+def _foreign_pixels(grid: Path, frame: Any, chip_px: int) -> dict[int, NDArray[np.bool_]]:
+    """Pixels beyond the own zone by row of the shard, where the grid's chips are clipped."""
+    if not CLIP.items() <= table_metadata(grid).items():
+        return {}
+    transforms = np.stack(frame["transform"].to_list())
+    return foreign_pixels(frame["crs"].tolist(), transforms[:, 2], transforms[:, 5], chip_px)
 
 
 def _cells(crs: list[str], transforms: NDArray[np.float64], chip_px: int, side_px: int) -> Iterator[Cell]:

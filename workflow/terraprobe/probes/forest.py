@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from terraprobe.artifacts import read_json, write_json, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.metrics import METRICS, block_counts
-from terraprobe.probes.bench import Bench, Problem
+from terraprobe.probes.bench import Bench, Problem, Source
 from terraprobe.probes.episodes import FULL, forest_seed
 from terraprobe.probes.features import KEYS, FeatureSet
 from terraprobe.probes.forest_scores import ScoreBook, Setting
@@ -31,7 +31,8 @@ class ForestRecipe(Recipe):
 
     Attributes:
         evaluation: its name.
-        collection: the collection that it is done on.
+        collection: the collection whose test chips are judged.
+        train_on: the collections whose train and val chips are learnt from and chosen by.
         tasks: columns of `labels.parquet`.
         sizes: numbers of labelled train chips; 0 is all of them. The paper's are
             5, 10, 100, 250, 500, 1000, 5000, 20000 and all [P].
@@ -50,6 +51,7 @@ class ForestRecipe(Recipe):
 
     evaluation: str
     collection: str
+    train_on: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = Field(min_length=1)
     sizes: tuple[int, ...] = Field(min_length=1)
     repeats: int = Field(3, ge=1)
@@ -106,20 +108,21 @@ def predict_forest(
     return called
 
 
-def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecipe, selection: Out) -> None:
+def select_forest(*, embeddings: Ins, chips: Ins, labels: Ins, recipe: ForestRecipe, selection: Out) -> None:
     """Choose trees and depth of every feature set and task on the validation split.
 
     Args:
-        embeddings: files of embeddings, floors or both.
-        chips: `chips.parquet`; only train and val rows are read, of this and of every other file.
-        labels: `labels.parquet`.
+        embeddings: files of embeddings, floors or both: those of each collection of `train_on` in turn, equally many.
+        chips: `chips.parquet` of each; only train and val rows are read, of this and of every other file.
+        labels: `labels.parquet` of each.
         recipe: the evaluation.
         selection: JSON: `recipe`, `tasks` (threshold, balance, reason if impossible) and `choices`.
 
     Raises:
         TerraprobeError: an input is broken or lacks what the recipe names.
     """
-    bench = _bench(embeddings, chips, labels, ("train", "val"), recipe)
+    splits = {name: ["train", "val"] for name in recipe.train_on}
+    bench = _bench(embeddings, chips, labels, splits, recipe)
     tasks = [bench.task(name) for name in recipe.tasks]
     choices = [_choose(bench, task, recipe) for task in tasks if not task.reason]
     write_json(
@@ -134,12 +137,18 @@ def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecip
     progress(f"{recipe.evaluation}: {possible} of {len(tasks)} tasks possible, {len(bench.sets)} feature sets selected")
 
 
-def _bench(embeddings: Ins, chips: In, labels: In, splits: Sequence[str], recipe: ForestRecipe) -> Bench:
+def _bench(embeddings: Ins, chips: Ins, labels: Ins, splits: dict[str, list[str]], recipe: ForestRecipe) -> Bench:
+    """What is read of each collection, whose files come in the order of `splits`."""
+    each, rest = divmod(len(embeddings), len(splits))
+    if not len(chips) == len(labels) == len(splits) or rest:
+        raise TerraprobeError(
+            f"{recipe.evaluation}: {len(chips)} chips, {len(labels)} labels and {len(embeddings)} embeddings; expected "
+            f"one of each, or equally many embeddings, of {', '.join(splits)}. Give the files in this order."
+        )
+    groups = [embeddings[k * each : (k + 1) * each] for k in range(len(splits))]
+    sources = [Source(*files) for files in zip(groups, chips, labels, splits.values(), strict=True)]
     return Bench.load(
-        embeddings,
-        chips,
-        labels,
-        splits=splits,
+        sources,
         tasks=recipe.tasks,
         seed=recipe.seed,
         stratified=recipe.draw == "stratified",
@@ -201,14 +210,14 @@ def _validate(
 
 
 def score_forest(
-    *, embeddings: Ins, chips: In, labels: In, selection: In, recipe: ForestRecipe, scores: Out, blocks: Out
+    *, embeddings: Ins, chips: Ins, labels: Ins, selection: In, recipe: ForestRecipe, scores: Out, blocks: Out
 ) -> None:
     """Score the frozen choice on the test split, once.
 
     Args:
-        embeddings: the files that the selection was made with.
-        chips: `chips.parquet`.
-        labels: `labels.parquet`.
+        embeddings: the files that the selection was made with, then those of `collection` where it is not among them.
+        chips: `chips.parquet` of each; only train rows of `train_on` and test rows of `collection` are read.
+        labels: `labels.parquet` of each.
         selection: of `select_forest`.
         recipe: the one of the selection.
         scores: one row per feature set, task, size, episode and metric; see `forest_scores`.
@@ -220,7 +229,9 @@ def score_forest(
     frozen = read_json(selection)
     if frozen["recipe"] != recipe.model_dump(mode="json"):
         raise TerraprobeError(f"{selection}: made with another recipe. Run select-forest again with this one.")
-    bench = _bench(embeddings, chips, labels, ("train", "test"), recipe)
+    splits = {name: ["train"] for name in recipe.train_on}
+    splits.setdefault(recipe.collection, []).append("test")
+    bench = _bench(embeddings, chips, labels, splits, recipe)
     choices = {(*(c[k] for k in KEYS), c["task"]): c for c in frozen["choices"]}
     book = ScoreBook(bench, recipe.evaluation, recipe.collection, recipe.resamples)
     sets = [*bench.sets, *_majority(bench)]

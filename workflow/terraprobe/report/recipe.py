@@ -1,5 +1,6 @@
 """The report's recipe, made of a study file: what each entry is called, where it comes from, what it leaves out."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraprobe.acquire.packaged import find_scene
@@ -37,8 +38,10 @@ def report_recipe(study: Study) -> ReportRecipe:
 
 
 def _evaluation(evaluation: "Evaluation") -> EvaluationNote:
+    elsewhere = [_title(name) for name in evaluation.train_on]
+    learnt = f", trained on {' and '.join(elsewhere)}" if elsewhere else ""
     null = ", labels permuted by block (a null: nothing can be known)" if evaluation.permute_labels else ""
-    title = f"Few-shot forests on {_title(evaluation.collection)}{null}"
+    title = f"Few-shot forests on {_title(evaluation.collection)}{learnt}{null}"
     return EvaluationNote(name=evaluation.name, title=title, collection=evaluation.collection)
 
 
@@ -89,11 +92,14 @@ def _split(collection: SceneCollection | SimulatedCollection) -> str:
     split = collection.split
     if split.kind == "stratified":
         return "Chips drawn at random within each region: neighbours may stand on both sides."
+    if split.kind == "official":
+        return f"By source, as listed in {Path(split.file).name}."
+    apart = f"chips of different splits are at least {split.buffer_m:g} m apart."
+    if split.kind == "blocks":
+        side = f"{split.side_km:g} km" if split.side_km else "twice the labels' autocorrelation length"
+        return f"Square cells of equal area, {side} wide, dealt whole; {apart}"
     pattern = ", ".join(split.pattern)
-    return (
-        f"{split.n_bands} geographic bands across a direction, dealt {pattern} in turn; chips of different splits are "
-        f"at least {split.buffer_m:g} m apart."
-    )
+    return f"{split.n_bands} geographic bands across a direction, dealt {pattern} in turn; {apart}"
 
 
 def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> EncoderNote:

@@ -1,19 +1,17 @@
 """Where chips come from: one class for each kind of collection."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from terraprobe.acquire.packaged import SCENES
 from terraprobe.acquire.simulated.world import LAYERS, SimulatedWorld
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
-from terraprobe.collections.splits import Geobands, Stratified
+from terraprobe.collections.split_rules import Official, SplitRule
 from terraprobe.modalities import LABELS, MODALITIES, MONTHS
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
-
-Split = Annotated[Geobands | Stratified, Field(discriminator="kind")]
 
 
 class Collection(Recipe):
@@ -27,11 +25,14 @@ class Collection(Recipe):
         split: how its chips are divided.
     """
 
+    one_source: ClassVar[bool] = True
+    """Whether all its chips name one source."""
+
     name: Name
     modalities: list[str] = Field(min_length=1)
     labels: list[str] = []
     chip_px: int = Field(64, ge=8, le=2048)
-    split: Split
+    split: SplitRule
 
     @field_validator("modalities", "labels")
     @classmethod
@@ -39,6 +40,27 @@ class Collection(Recipe):
         table = MODALITIES if info.field_name == "modalities" else LABELS
         check_names(names, table)
         return names
+
+    @field_validator("split")
+    @classmethod
+    def _sources_to_split(cls, split: SplitRule) -> SplitRule:
+        if isinstance(split, Official) and cls.one_source:
+            raise ValueError(
+                "kind: official gives each source its split, and all chips of this kind of collection have one source; "
+                "allowed geobands, stratified, blocks"
+            )
+        return split
+
+    @model_validator(mode="after")
+    def _labels_give_the_side(self) -> "Collection":
+        if self.split_needs_labels and not self.labels:
+            raise ValueError("split.side_km: none given, and there are no labels to tell it from; give either")
+        return self
+
+    @property
+    def split_needs_labels(self) -> bool:
+        """Whether the split waits for the labels, whose autocorrelation gives the side of its blocks."""
+        return self.split.kind == "blocks" and self.split.side_km is None
 
     @model_validator(mode="after")
     def _chip_fits(self) -> "Collection":

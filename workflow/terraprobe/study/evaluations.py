@@ -14,7 +14,9 @@ class Evaluation(Recipe):
     Attributes:
         name: of its folder.
         probe: `forest`.
-        collection: whose chips are judged.
+        collection: whose test chips are judged.
+        train_on: collections whose train and val chips are learnt from and chosen by; its own where none is named.
+            Leave-one-collection-out over n collections is n evaluations, each of which names the others.
         encoders: names, or `all` that can embed the collection.
         tasks: chip-level labels, each a binary task at its train median.
         sizes: numbers of labelled train chips; `full` is all of them.
@@ -30,6 +32,7 @@ class Evaluation(Recipe):
     name: Name
     probe: Literal["forest"]
     collection: str
+    train_on: list[str] = []
     encoders: Literal["all"] | list[str] = "all"
     tasks: list[str] = Field(min_length=1)
     sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([10, 100, "full"], min_length=1)
@@ -51,7 +54,17 @@ class Evaluation(Recipe):
         """What `select_forest` and `score_forest` need to know: nothing about which encoders are compared."""
         content = self.model_dump(mode="json", exclude={"name", "probe", "encoders"})
         sizes = [0 if size == "full" else size for size in self.sizes]
-        return {**content, "evaluation": self.name, "sizes": sizes}
+        return {**content, "evaluation": self.name, "train_on": self.trained_on, "sizes": sizes}
+
+    @property
+    def trained_on(self) -> list[str]:
+        """Names of the collections that the forests learn from."""
+        return self.train_on or [self.collection]
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of all collections that it reads: those it learns from, then its own where it is another."""
+        return list(dict.fromkeys([*self.trained_on, self.collection]))
 
 
 class Pool(Recipe):

@@ -60,18 +60,32 @@ class Study(Recipe):
             collection = self.collection(evaluation.collection)
             values = [value for layer in collection.labels for value in LABELS[layer].values]
             check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
+            self._check_train_on(evaluation)
             if evaluation.encoders != "all":
-                able = [e.name for e in self.encoders if self.can_embed(e, collection)]
-                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {collection.name}")
+                able, names = [e.name for e in self._able(evaluation)], ", ".join(evaluation.collections)
+                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {names}")
         for pool in self.pools:
             self._check_pool(pool)
         return self
+
+    def _check_train_on(self, evaluation: Evaluation) -> None:
+        where, judged = f"evaluations[{evaluation.name}]", self.collection(evaluation.collection)
+        check_names(evaluation.train_on, [c.name for c in self.collections], f"{where}.train_on")
+        for name in evaluation.train_on:
+            other = self.collection(name)
+            values = [value for layer in other.labels for value in LABELS[layer].values]
+            check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {name}, in train_on")
+            if (set(other.modalities), other.chip_px) != (set(judged.modalities), judged.chip_px):
+                raise ValueError(
+                    f"{where}.train_on: {name} has {_seen(other)} and {judged.name} has {_seen(judged)}; one forest "
+                    "judges the features of both, so they must be alike"
+                )
 
     def _check_pool(self, pool: Pool) -> None:
         where = f"pools[{pool.name}].evaluations"
         check_names(pool.evaluations, [e.name for e in self.evaluations], where)
         for evaluation in map(self.evaluation, pool.evaluations):
-            judged = [e.name for e in self.encoders if set(self.judged(evaluation)) & {m.name for m in e.members}]
+            judged = [e.name for e in self._compared(evaluation)]
             if len(judged) != 1:
                 raise ValueError(
                     f"{where}: {evaluation.name} compares {', '.join(judged) or 'no encoder'}; allowed: evaluations "
@@ -119,12 +133,13 @@ class Study(Recipe):
     def encoders_of(self, collection: str) -> list[str]:
         """Names of the encoders that embed a collection, in study order: all that can.
 
-        Where evaluations of the collection name their encoders, only those and the ones that were trained on it.
+        Where evaluations read the collection, only those that they compare and the ones that were trained on it.
         """
-        named = [e.encoders for e in self.evaluations if e.collection == collection]
         able = [e for e in self.encoders if self.can_embed(e, self.collection(collection))]
-        if named and "all" not in named:
-            able = [e for e in able if collection in e.collections or any(e.name in names for names in named)]
+        reading = [e for e in self.evaluations if collection in e.collections]
+        if reading:
+            wanted = {e.name for evaluation in reading for e in self._compared(evaluation)}
+            able = [e for e in able if e.name in wanted or collection in e.collections]
         return [member.name for encoder in able for member in encoder.members]
 
     def modalities_read(self, encoders: list[str], collection: str) -> list[str]:
@@ -143,6 +158,18 @@ class Study(Recipe):
 
     def judged(self, evaluation: Evaluation) -> list[str]:
         """Names of the encoders that an evaluation compares, one a seed."""
+        return [member.name for encoder in self._compared(evaluation) for member in encoder.members]
+
+    def _compared(self, evaluation: Evaluation) -> list[EncoderEntry]:
         if evaluation.encoders == "all":
-            return self.encoders_of(evaluation.collection)
-        return [m.name for name in evaluation.encoders for e in self.encoders if e.name == name for m in e.members]
+            return self._able(evaluation)
+        return [encoder for encoder in self.encoders if encoder.name in evaluation.encoders]
+
+    def _able(self, evaluation: Evaluation) -> list[EncoderEntry]:
+        """The encoders that can embed every collection of an evaluation, in study order."""
+        collections = [self.collection(name) for name in evaluation.collections]
+        return [e for e in self.encoders if all(self.can_embed(e, c) for c in collections)]
+
+
+def _seen(collection: Collection) -> str:
+    return f"chips of {collection.chip_px} px of {', '.join(collection.modalities)}"
