@@ -137,12 +137,12 @@ def morans_i(lon_deg: Array, lat_deg: Array, values: Array) -> MoransI | None:
     if n < LEAST_POINTS:
         return None
     z = standardised[:, 0]
-    _, near = cKDTree(points).query(points, NEIGHBOURS + 1)
+    near = np.asarray(cKDTree(points).query(points, NEIGHBOURS + 1)[1]).ravel()
     rows = np.repeat(np.arange(n), NEIGHBOURS + 1)
-    others = near.ravel() != rows
+    others = near != rows
     # A point that shares its place with many others may be missing from its own neighbours.
     others &= (np.cumsum(others.reshape(n, -1), axis=1) <= NEIGHBOURS).ravel()
-    weights = csr_array((np.full(others.sum(), 1 / NEIGHBOURS), (rows[others], near.ravel()[others])), shape=(n, n))
+    weights = csr_array((np.full(others.sum(), 1 / NEIGHBOURS), (rows[others], near[others])), shape=(n, n))
     value = float(z @ (weights @ z) / (z @ z))
     expectation = -1 / (n - 1)
     s1 = float((weights.power(2)).sum() + weights.multiply(weights.T).sum())
@@ -175,7 +175,7 @@ def _pairs(points: Array, rng: np.random.Generator) -> tuple[NDArray[np.intp], N
     first, second = chosen[i], chosen[j]
     reach = float(np.median(_km(points[first], points[second])))
     if len(points) > _POINTS:
-        _, near = cKDTree(points).query(points[chosen], 65)
+        near = np.asarray(cKDTree(points).query(points[chosen], 65)[1])
         first = np.concatenate([first, np.repeat(chosen, 64)])
         second = np.concatenate([second, near[:, 1:].ravel()])
     return first, second, reach
