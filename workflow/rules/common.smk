@@ -97,6 +97,17 @@ def trained_on(encoder):
     return STUDY.encoder(encoder).collections
 
 
+def labels_of(collection):
+    """The chip-level labels of a collection, or nothing where it has none."""
+    return [f"{ROOT}/collections/{collection}/labels.parquet"] if NAMES[collection].labels else []
+
+
+def pretrained_elsewhere(collection):
+    """Chips of the other collections that an encoder which embeds this one learns from."""
+    others = dict.fromkeys(c for e in STUDY.encoders_of(collection) for c in trained_on(e) if c != collection)
+    return [f"{ROOT}/collections/{c}/chips.parquet" for c in others]
+
+
 def features(w):
     """What a probe judges: an encoder's embeddings of the evaluation's collection, or the floors."""
     collection = STUDY.evaluation(w.evaluation).collection
@@ -108,6 +119,11 @@ def features(w):
 def judged_in(w, name):
     """A file of the collection that an evaluation is done on."""
     return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/{name}.parquet"
+
+
+def audit_of(w):
+    """The leakage audit of the collection that an evaluation is done on."""
+    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/leakage.json"
 
 
 def score_files(kind):

@@ -9,10 +9,12 @@ rule gather_scores:
     input:
         scores=score_files("parquet"),
         blocks=score_files("blocks.parquet"),
+        optimism=score_files("optimism.parquet"),
     output:
         table=f"{ROOT}/scores.parquet",
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
+        gaps=f"{ROOT}/optimism.parquet",
     log:
         f"{ROOT}/logs/gather_scores/all.log",
     benchmark:
@@ -26,8 +28,9 @@ rule gather_scores:
         recipe=recipe(),
         code=code("gather-scores"),
     shell:
-        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks} --recipe {params.recipe:q}"
-        " --code {params.code} --table {output.table} --summary {output.summary} --differences {output.differences}"
+        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks}"
+        " --optimism {input.optimism} --recipe {params.recipe:q} --code {params.code} --table {output.table}"
+        " --summary {output.summary} --differences {output.differences} --gaps {output.gaps}"
         " 2>&1 | tee -i {log} >&2"
 
 
@@ -66,6 +69,8 @@ rule write_report:
         scores=f"{ROOT}/scores.parquet",
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
+        optimism=f"{ROOT}/optimism.parquet",
+        leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
     log:
@@ -84,4 +89,5 @@ rule write_report:
         "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences}"
-        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"
+        " --optimism {input.optimism} --leakage {input.leakage} --recipe {params.recipe:q}"
+        " --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -9,6 +9,7 @@ from pydantic import Field
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.forest_scores import FOREST_KEY
+from terraprobe.probes.optimism import GAP_KEY
 from terraprobe.probes.summary import compare, resample_points, summarise
 from terraprobe.stage import Ins, Out, Recipe, progress
 
@@ -26,17 +27,20 @@ class SummaryRecipe(Recipe):
 
 
 def gather_scores(
-    *, scores: Ins, blocks: Ins, recipe: SummaryRecipe, table: Out, summary: Out, differences: Out
-) -> None:
+    *, scores: Ins, blocks: Ins, optimism: Ins, recipe: SummaryRecipe, table: Out, summary: Out, differences: Out,
+    gaps: Out,
+) -> None:  # fmt: skip
     """Concatenate the scores of all evaluations and put intervals on them.
 
     Args:
         scores: of `score_forest`.
         blocks: of `score_forest`.
+        optimism: of `score_forest`.
         recipe: parameters of the bootstrap.
         table: every score row.
         summary: `summary.summarise`: the few-shot curves with intervals and dots.
         differences: `summary.compare`: trained encoders against their floors.
+        gaps: every optimism gap; see `optimism.COLUMNS`.
 
     Raises:
         TerraprobeError: two files score the same forests, or a file is broken.
@@ -48,6 +52,7 @@ def gather_scores(
     write_table(table, rows)
     write_table(summary, points)
     write_table(differences, compared)
+    write_table(gaps, _concat(optimism, [*GAP_KEY]))
     progress(f"{len(rows)} scores, {len(points)} points of curves, {len(compared)} comparisons")
 
 
