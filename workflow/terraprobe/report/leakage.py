@@ -81,16 +81,16 @@ def leakage_table(collections: Sequence[Collection]) -> Table:
         Column("collection", "collection"),
         Column("data", "data"),
         Column("test_chips", "test chips", whole, number=True),
-        *(Column(f"within_{km}_km", f"within {km} km" if km else "touching", share, number=True) for km in MARKS_KM),
-        Column("touching_pairs", "touching pairs", whole, number=True),
+        *(Column(f"within_{km}_km", f"≤ {km} km" if km else "touching", share, number=True) for km in MARKS_KM),
+        Column("touching_pairs", "pairs", whole, number=True),
         Column("median_km", "median km", "{:.3g}".format, number=True),
         Column("length_km", "length km", "{:.3g}".format, number=True),
         Column("planted_km", "planted km", "{:.3g}".format, number=True),
-        Column("pretraining_overlap", "pretrained on", share, number=True),
+        Column("pretraining_overlap", "seen", share, number=True),
     )
     caption = (
-        "Test chips by distance to the nearest train chip; length over which labels stay alike (planted: by the "
-        "simulator); largest share of test chips on ground that an encoder was pretrained on."
+        "Shares of test chips by distance to the nearest train chip, pairs that touch, median distance; length over "
+        "which labels stay alike (planted: by the simulator); seen: largest share on ground of an encoder's training."
     )
     return Table("leakage", caption, columns, pd.DataFrame(rows))
 

@@ -51,7 +51,7 @@ def _draw_distances(ax: "Axes", audit: Audit) -> None:
     ax.set_xscale("symlog", linthresh=1)
     for mark in MARKS_KM:
         ax.axvline(mark, color=RULE, lw=0.9, zorder=0)
-    ax.step([*km, reach], [*ecdf["share"], 1.0], where="post", color=BLUE)
+    ax.step([0, *km, reach], [0.0, *ecdf["share"], 1.0], where="post", color=BLUE)
     ticks = [*MARKS_KM, *(far for far in (100, 1000) if far < reach)]
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
@@ -74,7 +74,7 @@ def _draw_correlograms(ax: "Axes", audit: Audit, planted_km: float | None) -> No
         if km is not None:
             ax.axvline(km, color=colour, ls=style, lw=1.4, label=f"{name}, {km:.3g} km")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper right")
+        ax.legend(loc="lower left")  # correlation starts high and falls to the right
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
