@@ -12,10 +12,9 @@ from terraprobe.probes.summary import compare, resample_points, summarise
 
 
 def _gather(folder, *scored):
-    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences")}
-    gather_scores(
-        scores=[s.scores for s in scored], blocks=[s.blocks for s in scored], recipe=SummaryRecipe(resamples=300), **out
-    )
+    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences", "gaps")}
+    inputs = {name: [getattr(s, name) for s in scored] for name in ("scores", "blocks", "optimism")}
+    gather_scores(**inputs, recipe=SummaryRecipe(resamples=300), **out)
     return {name: read_table(path) for name, path in out.items()}
 
 

@@ -16,6 +16,8 @@ TOUCH_M = 0.5
 
 _OVERLAP = 0.01  # share of a chip that two must have in common to overlap: neighbours of two zones shave each other
 _CANDIDATES = 16  # nearest centres: at most 8 equal squares that do not overlap each other touch a square
+_SPREAD = 0.3  # (1 - 1/sqrt 2) diagonals: a centre farther away by more cannot be of the nearest square
+_REACH = 1.05  # diagonals: squares whose centres are farther apart do not touch
 _BATCH = 10_000
 _WGS84_A_M, _WGS84_E2 = 6_378_137.0, 0.0066943799901413165
 
@@ -53,20 +55,23 @@ def nearness(chips: "gpd.GeoDataFrame", others: "gpd.GeoDataFrame") -> Nearness:
     ours, theirs = _corners(chips), _corners(others)
     centres = ours.mean(axis=1)
     k = min(_CANDIDATES, len(theirs))
-    near = np.asarray(cKDTree(theirs.mean(axis=1)).query(centres, k)[1]).reshape(len(ours), k)
-    distance, overlaps, touching = np.empty(len(ours)), np.zeros(len(ours), bool), 0
+    apart, near = (np.asarray(a).reshape(len(ours), k) for a in cKDTree(theirs.mean(axis=1)).query(centres, k))
+    # Squares of side s with centres d apart are between d - s sqrt(2) and d - s apart: 0.41 s = 0.29 diagonals.
+    diagonal = np.linalg.norm(ours[:, 0] - ours[:, 2], axis=1, keepdims=True)
+    worth = (apart <= apart[:, :1] + _SPREAD * diagonal) | (apart <= _REACH * diagonal)
+    distance, overlaps, touching = np.full(len(ours), np.inf), np.zeros(len(ours), bool), 0
     for start in range(0, len(ours), _BATCH):
-        rows = slice(start, start + _BATCH)
-        plane = _tangent_plane(centres[rows])
-        own = shapely.polygons((ours[rows] - centres[rows, None]) @ plane)
-        other = shapely.polygons((theirs[near[rows]] - centres[rows, None, None]) @ plane[:, None])
-        gap = shapely.distance(own[:, None], other)
+        chip, candidate = np.nonzero(worth[start : start + _BATCH])
+        chip = chip + start
+        plane, origin = _tangent_plane(centres[chip]), centres[chip, None]
+        own = shapely.polygons((ours[chip] - origin) @ plane)
+        other = shapely.polygons((theirs[near[chip, candidate]] - origin) @ plane)
+        gap = shapely.distance(own, other)
         touch = gap < TOUCH_M
-        distance[rows] = np.where(touch, 0, gap).min(axis=1)
+        np.minimum.at(distance, chip, np.where(touch, 0, gap))
         touching += int(touch.sum())
-        chip, candidate = np.nonzero(touch)
-        common = shapely.area(shapely.intersection(own[chip], other[chip, candidate]))
-        overlaps[start + chip[common > _OVERLAP * shapely.area(own[chip])]] = True
+        common = shapely.area(shapely.intersection(own[touch], other[touch]))
+        overlaps[chip[touch][common > _OVERLAP * shapely.area(own[touch])]] = True
     return Nearness(distance, touching, overlaps)
 
 
