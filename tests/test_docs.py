@@ -7,6 +7,7 @@ import pytest
 
 from terraprobe import study
 from terraprobe.acquire.simulated.world import SimulatedWorld
+from terraprobe.collections.leakage import LeakageLimit
 from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
 from terraprobe.describe import describe
 
@@ -14,6 +15,7 @@ MODELS = {
     "The study": [study.Study],
     "collections": [study.SceneCollection, study.SimulatedCollection],
     "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
+    "collections: leakage_limit": [LeakageLimit],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
     "evaluations": [study.Evaluation],

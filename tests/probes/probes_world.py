@@ -43,7 +43,7 @@ class World:
         paths = SimpleNamespace(
             chips=folder / "chips.parquet", labels=folder / "labels.parquet", embeddings=folder / "enc.parquet",
             floors=folder / "floors.parquet", selection=folder / "sel.json", scores=folder / "s.parquet",
-            blocks=folder / "b.parquet",
+            blocks=folder / "b.parquet", optimism=folder / "o.parquet",
         )  # fmt: skip
         write_table(paths.chips, self.chips)
         write_table(paths.labels, self.labels)
@@ -56,5 +56,6 @@ def run(paths: SimpleNamespace, recipe: ForestRecipe = RECIPE) -> SimpleNamespac
     """Both stages on an encoder and the floors at once."""
     inputs = {"embeddings": [paths.embeddings, paths.floors], "chips": [paths.chips], "labels": [paths.labels]}
     select_forest(**inputs, recipe=recipe, selection=paths.selection)
-    score_forest(**inputs, selection=paths.selection, recipe=recipe, scores=paths.scores, blocks=paths.blocks)
+    outputs = {"scores": paths.scores, "blocks": paths.blocks, "optimism": paths.optimism}
+    score_forest(**inputs, selection=paths.selection, recipe=recipe, **outputs)
     return paths

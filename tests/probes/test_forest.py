@@ -247,7 +247,7 @@ def test_features_without_a_train_chip_are_reported_and_not_a_crash(tmp_path):
 
 def test_another_recipe_or_other_features_need_another_selection(scored, tmp_path):
     inputs = {"chips": [scored.chips], "labels": [scored.labels], "selection": scored.selection}
-    outputs = {"scores": tmp_path / "s", "blocks": tmp_path / "b"}
+    outputs = {"scores": tmp_path / "s", "blocks": tmp_path / "b", "optimism": tmp_path / "o"}
     other = RECIPE.model_copy(update={"seed": 6})
     with pytest.raises(TerraprobeError, match="another recipe"):
         score_forest(embeddings=[scored.embeddings], recipe=other, **inputs, **outputs)

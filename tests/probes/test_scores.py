@@ -15,9 +15,9 @@ from terraprobe.probes.summary import compare, resample_points, summarise
 
 
 def _gather(folder, *scored, **recipe):
-    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences", "pooled")}
-    settings = SummaryRecipe(resamples=300, **recipe)
-    gather_scores(scores=[s.scores for s in scored], blocks=[s.blocks for s in scored], recipe=settings, **out)
+    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences", "pooled", "gaps")}
+    inputs = {name: [getattr(s, name) for s in scored] for name in ("scores", "blocks", "optimism")}
+    gather_scores(**inputs, recipe=SummaryRecipe(resamples=300, **recipe), **out)
     return {name: read_table(path) for name, path in out.items()}
 
 

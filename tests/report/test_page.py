@@ -140,6 +140,7 @@ def test_a_study_too_small_for_health_and_comparisons(study: Any, tmp_path: Path
     ("argument", "value", "words"),
     [
         ("chips", [], "no chips.parquet of collection scene; given: none"),
+        ("leakage", [], "no leakage.json of collection scene; given: none"),
         ("cards", [], "no card.json of encoder clip3_s2"),
         ("histories", [], "no history.parquet of encoder clip3_s2"),
     ],

@@ -76,3 +76,32 @@ rule assign_splits:
         "python -m terraprobe assign-splits --grid {input.grid} --context {input.context} --labels {input.labels}"
         " --official {input.official:q} --recipe {params.recipe:q} --code {params.code} --chips {output.chips} 2>&1"
         " | tee -i {log} >&2"
+
+
+rule audit_leakage:
+    """How near test chips are to train chips; a broken limit stops the run before a test score is made."""
+    input:
+        chips=f"{COLLECTION}/chips.parquet",
+        labels=lambda w: labels_of(w.collection),
+        pretraining=lambda w: pretrained_elsewhere(w.collection),
+    output:
+        leakage=f"{COLLECTION}/leakage.json",
+        picture=f"{COLLECTION}/leakage.png",
+    log:
+        f"{ROOT}/logs/audit_leakage/{{collection}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/audit_leakage/{{collection}}.tsv"
+    # Before training, which is long: a run that must stop should not stop late.
+    priority: 10
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe(**STUDY.leakage_recipe(w.collection)),
+        code=code("audit-leakage"),
+    shell:
+        "python -m terraprobe audit-leakage --chips {input.chips} --labels {input.labels}"
+        " --pretraining {input.pretraining} --recipe {params.recipe:q} --code {params.code} --leakage {output.leakage}"
+        " --picture {output.picture} 2>&1 | tee -i {log} >&2"

@@ -103,6 +103,17 @@ def trained_on(encoder):
     return STUDY.encoder(encoder).collections
 
 
+def labels_of(collection):
+    """The chip-level labels of a collection, or nothing where it has none."""
+    return [f"{ROOT}/collections/{collection}/labels.parquet"] if NAMES[collection].labels else []
+
+
+def pretrained_elsewhere(collection):
+    """Chips of the other collections that an encoder which embeds this one learns from."""
+    others = dict.fromkeys(c for e in STUDY.encoders_of(collection) for c in trained_on(e) if c != collection)
+    return [f"{ROOT}/collections/{c}/chips.parquet" for c in others]
+
+
 def probed(w, name, test=False):
     """A file of each collection that an evaluation learns from; for the test also of the one that it judges."""
     evaluation = STUDY.evaluation(w.evaluation)
@@ -117,6 +128,11 @@ def drawn_of(collection):
     """Encoders whose embeddings of a collection are drawn: of several seeds the first."""
     first = {e.members[0].name for e in STUDY.encoders}
     return [name for name in STUDY.encoders_of(collection) if name in first]
+
+
+def audit_of(w):
+    """The leakage audit of the collection that an evaluation is done on."""
+    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/leakage.json"
 
 
 def score_files(kind):

@@ -58,9 +58,12 @@ rule score_forest:
         chips=lambda w: probed(w, "chips", test=True),
         labels=lambda w: probed(w, "labels", test=True),
         selection=f"{ROOT}/selection/{{evaluation}}/{{encoder}}.json",
+        # No score of a collection whose audit stops the run. Ancient: what the audit found changes no score.
+        audit=lambda w: ancient(audit_of(w)),
     output:
         scores=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.parquet",
         blocks=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.blocks.parquet",
+        optimism=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.optimism.parquet",
     log:
         f"{ROOT}/logs/score_forest/{{evaluation}}-{{encoder}}.log",
     benchmark:
@@ -76,4 +79,4 @@ rule score_forest:
     shell:
         "python -m terraprobe score-forest --embeddings {input.embeddings} --chips {input.chips} --labels {input.labels}"
         " --selection {input.selection} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
-        " --blocks {output.blocks} 2>&1 | tee -i {log} >&2"
+        " --blocks {output.blocks} --optimism {output.optimism} 2>&1 | tee -i {log} >&2"

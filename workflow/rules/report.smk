@@ -9,11 +9,13 @@ rule gather_scores:
     input:
         scores=score_files("parquet"),
         blocks=score_files("blocks.parquet"),
+        optimism=score_files("optimism.parquet"),
     output:
         table=f"{ROOT}/scores.parquet",
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
         pooled=f"{ROOT}/pooled.parquet",
+        gaps=f"{ROOT}/optimism.parquet",
     log:
         f"{ROOT}/logs/gather_scores/all.log",
     benchmark:
@@ -27,9 +29,10 @@ rule gather_scores:
         recipe=recipe(**STUDY.summary_recipe()),
         code=code("gather-scores"),
     shell:
-        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks} --recipe {params.recipe:q}"
-        " --code {params.code} --table {output.table} --summary {output.summary} --differences {output.differences}"
-        " --pooled {output.pooled} 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks}"
+        " --optimism {input.optimism} --recipe {params.recipe:q} --code {params.code} --table {output.table}"
+        " --summary {output.summary} --differences {output.differences} --pooled {output.pooled}"
+        " --gaps {output.gaps} 2>&1 | tee -i {log} >&2"
 
 
 rule project_embeddings:
@@ -68,6 +71,8 @@ rule write_report:
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
         pooled=f"{ROOT}/pooled.parquet",
+        optimism=f"{ROOT}/optimism.parquet",
+        leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
     log:
@@ -86,4 +91,5 @@ rule write_report:
         "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
-        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"
+        " --optimism {input.optimism} --leakage {input.leakage} --recipe {params.recipe:q}"
+        " --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

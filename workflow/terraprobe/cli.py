@@ -24,6 +24,7 @@ STAGES = {
     "lay-grid": "terraprobe.collections.grid:lay_grid",
     "extract-context": "terraprobe.collections.context:extract_context",
     "assign-splits": "terraprobe.collections.splits:assign_splits",
+    "audit-leakage": "terraprobe.collections.leakage:audit_leakage",
     "cut-chips": "terraprobe.chips.cut:cut_chips",
     "seal-store": "terraprobe.chips.cut:seal_store",
     "measure-labels": "terraprobe.chips.labels:measure_labels",

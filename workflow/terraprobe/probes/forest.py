@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from terraprobe.probes.bench import Bench, Problem, Source
 from terraprobe.probes.episodes import FULL, forest_seed
 from terraprobe.probes.features import KEYS, FeatureSet
 from terraprobe.probes.forest_scores import ScoreBook, Setting
+from terraprobe.probes.optimism import deal_at_random, optimism_row, optimism_table
 from terraprobe.probes.tasks import Task
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
@@ -210,8 +212,9 @@ def _validate(
 
 
 def score_forest(
-    *, embeddings: Ins, chips: Ins, labels: Ins, selection: In, recipe: ForestRecipe, scores: Out, blocks: Out
-) -> None:
+    *, embeddings: Ins, chips: Ins, labels: Ins, selection: In, recipe: ForestRecipe, scores: Out,
+    blocks: Out, optimism: Out,
+) -> None:  # fmt: skip
     """Score the frozen choice on the test split, once.
 
     Args:
@@ -222,6 +225,7 @@ def score_forest(
         recipe: the one of the selection.
         scores: one row per feature set, task, size, episode and metric; see `forest_scores`.
         blocks: the counts behind each row, per block of test chips.
+        optimism: one row per feature set and task: what a random split would have promised; see `optimism`.
 
     Raises:
         TerraprobeError: the selection was made with another recipe or other features, or an input is broken.
@@ -229,9 +233,11 @@ def score_forest(
     frozen = read_json(selection)
     if frozen["recipe"] != recipe.model_dump(mode="json"):
         raise TerraprobeError(f"{selection}: made with another recipe. Run select-forest again with this one.")
+    own = recipe.train_on == (recipe.collection,)
     splits = {name: ["train"] for name in recipe.train_on}
-    splits.setdefault(recipe.collection, []).append("test")
+    splits.setdefault(recipe.collection, []).extend(["val", "test"] if own else ["test"])
     bench = _bench(embeddings, chips, labels, splits, recipe)
+    dealt, gaps = deal_at_random(bench), []
     choices = {(*(c[k] for k in KEYS), c["task"]): c for c in frozen["choices"]}
     book = ScoreBook(bench, recipe.evaluation, recipe.collection, recipe.resamples)
     sets = [*bench.sets, *_majority(bench)]
@@ -239,10 +245,21 @@ def score_forest(
         task = frozen["tasks"][name]
         for features in sets:
             problem = Problem(bench, features, name, task["threshold"])
-            _score_one(book, problem, task, choices.get((*features.key.values(), name)), recipe)
+            choice = choices.get((*features.key.values(), name))
+            _score_one(book, problem, task, choice, recipe)
+            if own and not _reason(problem, task, choice):  # chips of two collections cannot be dealt as one
+                trees, depth = _forest(choice)
+                judge = partial(_call, trees=trees, depth=depth, seed=forest_seed(recipe.seed, 0))
+                gaps.append(optimism_row(bench, dealt, features, task, judge))
         progress(f"{recipe.evaluation}: task {done} of {len(recipe.tasks)} ({name}) scored")
     write_table(scores, book.scores())
     write_table(blocks, book.blocks())
+    write_table(optimism, optimism_table(gaps, recipe.evaluation, recipe.collection))
+
+
+def _forest(choice: dict[str, Any] | None) -> tuple[int, int]:
+    """Trees and depth; none for the majority class."""
+    return (choice["trees"], choice["depth"]) if choice else (0, 0)
 
 
 def _majority(bench: Bench) -> list[FeatureSet]:
@@ -266,10 +283,10 @@ def _score_one(
             continue
         for episode in range(recipe.repeats if n_shots else recipe.full_repeats):
             drawn = problem.draw(episode, n)
-            trees, depth = (choice["trees"], choice["depth"]) if choice else (0, 0)
+            trees, depth = _forest(choice)
             y = problem.positive[drawn]
             setting = Setting(n_shots, episode, n, trees, depth, constant=bool(y.all() or not y.any()))
-            book.add(problem, task, setting, _call(problem, drawn, setting, forest_seed(recipe.seed, episode)))
+            book.add(problem, task, setting, _call(problem, drawn, trees, depth, forest_seed(recipe.seed, episode)))
 
 
 def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | None) -> str:
@@ -287,11 +304,11 @@ def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | Non
     return str(choice["reason"]) if choice else ""
 
 
-def _call(problem: Problem, drawn: NDArray[np.intp], setting: Setting, seed: int) -> NDArray[np.bool_]:
+def _call(problem: Problem, drawn: NDArray[np.intp], trees: int, depth: int, seed: int) -> NDArray[np.bool_]:
     test, y = problem.test, problem.positive[drawn]
-    if not setting.trees:
+    if not trees:
         return np.full(len(test), y.mean() > 0.5)
     called: NDArray[np.bool_] = predict_forest(
-        problem.x(drawn), y, problem.x(test), trees=(setting.trees,), depth=setting.depth, seed=seed
+        problem.x(drawn), y, problem.x(test), trees=(trees,), depth=depth, seed=seed
     )[0]
     return called

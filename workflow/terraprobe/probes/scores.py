@@ -9,6 +9,7 @@ from pydantic import Field
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.forest_scores import FOREST_KEY
+from terraprobe.probes.optimism import GAP_KEY
 from terraprobe.probes.pooling import PoolRecipe, pool_evaluations
 from terraprobe.probes.summary import compare, resample_points, summarise
 from terraprobe.stage import Ins, Out, Recipe, progress
@@ -31,18 +32,21 @@ class SummaryRecipe(Recipe):
 
 
 def gather_scores(
-    *, scores: Ins, blocks: Ins, recipe: SummaryRecipe, table: Out, summary: Out, differences: Out, pooled: Out
-) -> None:
+    *, scores: Ins, blocks: Ins, optimism: Ins, recipe: SummaryRecipe, table: Out, summary: Out, differences: Out,
+    pooled: Out, gaps: Out,
+) -> None:  # fmt: skip
     """Concatenate the scores of all evaluations and put intervals on them.
 
     Args:
         scores: of `score_forest`.
         blocks: of `score_forest`.
+        optimism: of `score_forest`.
         recipe: parameters of the bootstrap.
         table: every score row, by encoder and seed.
         summary: `summary.summarise`: the few-shot curves with intervals and dots.
         differences: `summary.compare`: trained encoders against their floors.
         pooled: `pooling.pool_evaluations`; no row where the study pools nothing.
+        gaps: every optimism gap; see `optimism.COLUMNS`.
 
     Raises:
         TerraprobeError: two files score the same forests, or a file is broken.
@@ -56,6 +60,7 @@ def gather_scores(
     write_table(summary, points)
     write_table(differences, compared)
     write_table(pooled, pool_evaluations(points, samples, recipe.pools))
+    write_table(gaps, _as_arms(_concat(optimism, [*GAP_KEY]), recipe.arms))
     progress(f"{len(rows)} scores, {len(points)} points of curves, {len(compared)} comparisons")
 
 

@@ -26,6 +26,7 @@ class Collection:
         labels: `labels.parquet` in the order of `chips`, without `chip_id`; no column where there are no labels.
         modalities: stores by modality.
         layers: stores by label layer.
+        audit: `leakage.json`.
     """
 
     note: CollectionNote
@@ -33,6 +34,7 @@ class Collection:
     labels: pd.DataFrame
     modalities: dict[str, ChipStore]
     layers: dict[str, ChipStore]
+    audit: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -71,7 +73,7 @@ class TrainedEncoder:
 
 
 def read_collections(
-    notes: Iterable[CollectionNote], chips: list[Path], labels: list[Path], specs: list[Path]
+    notes: Iterable[CollectionNote], chips: list[Path], labels: list[Path], specs: list[Path], leakage: list[Path]
 ) -> list[Collection]:
     """Put the files of every collection together.
 
@@ -80,25 +82,27 @@ def read_collections(
         chips: `collections/<c>/chips.parquet`.
         labels: `collections/<c>/labels.parquet`, of those that have labels.
         specs: `collections/<c>/{chips,labels}/<layer>/spec.json`.
+        leakage: `collections/<c>/leakage.json`.
 
     Raises:
-        TerraprobeError: a collection has no chips, or tables and stores of one collection do not fit together.
+        TerraprobeError: a collection has no chips or no audit, or its tables and stores do not fit together.
     """
-    chip_tables = {path.parent.name: path for path in chips}
-    label_tables = {path.parent.name: path for path in labels}
+    chip_tables, label_tables, audits = ({p.parent.name: p for p in paths} for paths in (chips, labels, leakage))
     found = []
     for note in notes:
-        if note.name not in chip_tables:
-            raise TerraprobeError(
-                f"report: no chips.parquet of collection {note.name}; given: {', '.join(chip_tables) or 'none'}. "
-                "Give one chips.parquet for every collection of the recipe."
-            )
+        for file, given in (("chips.parquet", chip_tables), ("leakage.json", audits)):
+            if note.name not in given:
+                raise TerraprobeError(
+                    f"report: no {file} of collection {note.name}; given: {', '.join(given) or 'none'}. "
+                    f"Give one {file} for every collection of the recipe."
+                )
         frame = read_table(chip_tables[note.name]).reset_index(drop=True)
         if not len(frame):
             raise TerraprobeError(f"{chip_tables[note.name]}: no chips. Look at the grid of collection {note.name}.")
         stores = {kind: _stores(specs, note.name, kind, len(frame)) for kind in ("chips", "labels")}
         values = _labels(label_tables.get(note.name), frame["chip_id"])
-        found.append(Collection(note, frame, values, stores["chips"], stores["labels"]))
+        audit = read_json(audits[note.name])
+        found.append(Collection(note, frame, values, stores["chips"], stores["labels"], audit))
     return found
 
 

@@ -14,6 +14,7 @@ class CollectionNote(Recipe):
         licence: of pixels and labels.
         attribution: text that the licences ask to show.
         split: how its chips are divided, in a sentence or two.
+        planted_km: autocorrelation length that the simulator planted; none in real data.
     """
 
     name: str
@@ -23,6 +24,7 @@ class CollectionNote(Recipe):
     licence: str
     attribution: str = ""
     split: str = ""
+    planted_km: float | None = None
 
     @property
     def kind(self) -> str:

@@ -11,7 +11,7 @@ from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.probes.episodes import FULL
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.inputs import SPLITS, Collection, TrainedEncoder
-from terraprobe.report.results import RIVAL_TITLES, RIVALS, label_title, size_words
+from terraprobe.report.results import RIVAL_TITLES, RIVALS, TRAINED, label_title, mean_gap, size_words
 from terraprobe.report.tables import Column, Table, score, share, signed, whole
 
 
@@ -167,20 +167,27 @@ def seeds_table(encoder: TrainedEncoder) -> Table | None:
     return Table(f"seeds-{encoder.note.name}", caption, columns, pd.DataFrame(rows))
 
 
-def headline_table(name: str, rows: pd.DataFrame, kind: str) -> Table | None:
-    """Paired differences of one encoder from each rival; None where there are none.
+def headline_table(name: str, rows: pd.DataFrame, kind: str, gaps: pd.DataFrame) -> Table | None:
+    """Paired differences of one encoder from each rival, with optimism gaps; None where there are none.
 
     Args:
         name: of evaluation and encoder.
         rows: of a `results.Headline`.
         kind: `real` or `simulated`.
+        gaps: optimism gaps of the evaluation, of `gather_scores`.
     """
     if not len(rows):
         return None
     order = {rival: k for k, rival in enumerate(RIVALS)}
     known = rows[rows["rival"].isin(RIVALS)]
     known = known.sort_values(["task", "rival"], key=lambda s: s.map(order) if s.name == "rival" else s)
-    known = known.assign(rival_title=known["rival"].map(RIVAL_TITLES), data=kind)
+    records = known.to_dict("records")
+    known = known.assign(
+        rival_title=known["rival"].map(RIVAL_TITLES),
+        data=kind,
+        gap=[mean_gap(gaps, r["task"], r["encoder"], TRAINED, r["modality"]) for r in records],
+        rival_gap=[mean_gap(gaps, r["task"], r["rival_encoder"], r["rival"], r["rival_modality"]) for r in records],
+    )
     columns = (
         Column("task", "task", label_title),
         Column("data", "data"),
@@ -193,8 +200,13 @@ def headline_table(name: str, rows: pd.DataFrame, kind: str) -> Table | None:
         Column("high", "to", signed, number=True),
         Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
         Column("verdict", "verdict", css="@value"),
+        Column("gap", "optimism gap", signed, number=True),
+        Column("rival_gap", "its gap", signed, number=True),
     )
-    caption = "Paired differences over test blocks with 95 % intervals; p corrected over the comparisons of this size."
+    caption = (
+        "Paired differences over test blocks with 95 % intervals; p corrected over the comparisons of this size. "
+        "Optimism gap: what a random split of the same chips would have added to the score with all labels."
+    )
     return Table(f"headline-{name}", caption, columns, known)
 
 

@@ -147,6 +147,21 @@ def headline(points: pd.DataFrame, differences: pd.DataFrame, evaluation: Evalua
     return Headline([s for s in sentences if s], compared.reset_index(drop=True))
 
 
+def mean_gap(gaps: pd.DataFrame, task: str, encoder: str, features: str, modality: str) -> float:
+    """Optimism gap of one kind of features, the mean over the seeds of random init; NaN where there is none.
+
+    Args:
+        gaps: of `gather_scores`, of one evaluation.
+        task: whose gap.
+        encoder: its name, empty for a floor.
+        features: `trained`, `random` or the name of a floor.
+        modality: of the features.
+    """
+    source = gaps["floor"].where(gaps["encoder"] == "", gaps["init"].str.partition("-")[0])
+    own = (gaps["encoder"] == encoder) & (source == features) & (gaps["modality"] == modality)
+    return float(gaps.loc[own & (gaps["task"] == task), "gap"].mean())
+
+
 def size_words(n_shots: int) -> str:
     """`100 labels` or `all labels`."""
     return "all labels" if n_shots == FULL else f"{n_shots:,} labels"

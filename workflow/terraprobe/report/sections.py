@@ -12,6 +12,7 @@ from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder
+from terraprobe.report.leakage import draw_leakage, leakage_sentences
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
 from terraprobe.report.overview import headline_table, recipe_table, seeds_table
@@ -34,6 +35,7 @@ class Material:
         differences: of `gather_scores`.
         pooled: of `gather_scores`.
         projections: of `project_embeddings`.
+        optimism: of `gather_scores`.
     """
 
     recipe: ReportRecipe
@@ -43,6 +45,7 @@ class Material:
     differences: pd.DataFrame
     pooled: pd.DataFrame
     projections: pd.DataFrame
+    optimism: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -74,6 +77,7 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
     blocks = []
     for evaluation in material.recipe.evaluations:
         points = curve_points(material.summary, evaluation)
+        gaps = material.optimism[material.optimism["evaluation"] == evaluation.name]
         judged = set(material.summary.loc[material.summary["evaluation"] == evaluation.name, "encoder"])
         for encoder in material.recipe.encoders:
             if encoder.name in judged:
@@ -88,7 +92,7 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
                         "note": note,
                         "pictures": drawn,
                         "sentences": said.sentences,
-                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows, note.kind),
+                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows, note.kind, gaps),
                     }
                 )
     return blocks
@@ -126,12 +130,19 @@ def pictures(material: Material, gallery: Gallery) -> dict[str, Any]:
     with house_style():
         return {
             "places": [{"note": c.note, "pictures": draw_maps(c, gallery)} for c in collections],
+            "leakage": [_leakage(c, gallery) for c in collections],
             "samples": [picture for c in collections for picture in draw_samples(c, gallery)],
             "training": [_training(material, encoder, gallery) for encoder in material.encoders],
             "fewshot": _fewshot(material, gallery),
             "projections": _projections(material, gallery),
             "quantiles": [picture for c in collections for picture in _quantiles(material, c, gallery)],
         }
+
+
+def _leakage(collection: Collection, gallery: Gallery) -> dict[str, Any]:
+    drawn = draw_leakage(collection.audit, collection.note, gallery)
+    said = leakage_sentences(collection.audit, collection.note)
+    return {"note": collection.note, "sentences": said, "pictures": drawn}
 
 
 def _training(material: Material, encoder: TrainedEncoder, gallery: Gallery) -> dict[str, Any]:

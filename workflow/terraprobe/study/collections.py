@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from terraprobe.acquire.packaged import SCENES
 from terraprobe.acquire.simulated.world import LAYERS, SimulatedWorld
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
+from terraprobe.collections.leakage import LeakageLimit
 from terraprobe.collections.split_rules import Official, SplitRule
 from terraprobe.modalities import LABELS, MODALITIES, MONTHS
 from terraprobe.stage import Recipe
@@ -23,6 +24,7 @@ class Collection(Recipe):
         labels: label layers to cut, names of the label table.
         chip_px: chip side in pixels of 10 m.
         split: how its chips are divided.
+        leakage_limit: figures of the leakage audit beyond which the run stops before any test score.
     """
 
     one_source: ClassVar[bool] = True
@@ -33,6 +35,7 @@ class Collection(Recipe):
     labels: list[str] = []
     chip_px: int = Field(64, ge=8, le=2048)
     split: SplitRule
+    leakage_limit: LeakageLimit = LeakageLimit()
 
     @field_validator("modalities", "labels")
     @classmethod

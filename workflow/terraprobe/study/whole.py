@@ -142,6 +142,12 @@ class Study(Recipe):
             able = [e for e in able if e.name in wanted or collection in e.collections]
         return [member.name for encoder in able for member in encoder.members]
 
+    def leakage_recipe(self, name: str) -> dict[str, Any]:
+        """What `audit_leakage` needs to know of a collection."""
+        encoders = {encoder: self.encoder(encoder).collections for encoder in self.encoders_of(name)}
+        limit = self.collection(name).leakage_limit.model_dump(mode="json")
+        return {"collection": name, "encoders": encoders, "limit": limit}
+
     def modalities_read(self, encoders: list[str], collection: str) -> list[str]:
         """Modalities of a collection that a tower of these encoders sees."""
         seen = {t.modality for e in encoders for t in self.encoder(e).full_recipe.towers.values()}
