@@ -6,7 +6,7 @@ import pytest
 from probes_world import RECIPE, World, run
 
 from terraprobe.artifacts import read_table
-from terraprobe.probes.bench import Bench
+from terraprobe.probes.bench import Bench, Source
 from terraprobe.probes.optimism import COLUMNS, deal_at_random
 
 
@@ -18,11 +18,11 @@ def gaps(paths, **keys):
 
 
 def test_the_deal_keeps_sizes_and_depends_on_the_seed_alone(scored):
-    inputs = ([scored.embeddings], scored.chips, scored.labels)
-    options = {"splits": ("train", "val", "test"), "tasks": ("green",), "stratified": False}
-    bench = Bench.load(*inputs, seed=5, **options)
-    dealt, again = deal_at_random(bench), deal_at_random(Bench.load(*inputs, seed=5, **options))
-    other = deal_at_random(Bench.load(*inputs, seed=6, **options))
+    source = Source([scored.embeddings], scored.chips, scored.labels, ("train", "val", "test"))
+    options = {"tasks": ("green",), "stratified": False, "permuted": False}
+    bench = Bench.load([source], seed=5, **options)
+    dealt, again = deal_at_random(bench), deal_at_random(Bench.load([source], seed=5, **options))
+    other = deal_at_random(Bench.load([source], seed=6, **options))
     assert dealt.chips["split"].value_counts().to_dict() == bench.chips["split"].value_counts().to_dict()
     assert (dealt.chips["split"] == again.chips["split"]).all()
     assert (dealt.chips["split"] != other.chips["split"]).any()

@@ -9,6 +9,7 @@ from probes_world import RECIPE, World, run
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
+from terraprobe.probes.optimism import optimism_table
 from terraprobe.probes.pooling import ALL_TASKS, PoolRecipe
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
 from terraprobe.probes.summary import compare, resample_points, summarise
@@ -169,9 +170,10 @@ def _world(k, right, rival):
 def _pooled(folder, *worlds, **recipe):
     files = []
     for k, (blocks, scores) in enumerate(worlds):
-        paths = SimpleNamespace(blocks=folder / f"b{k}.parquet", scores=folder / f"s{k}.parquet")
+        paths = SimpleNamespace(**{name: folder / f"{name}{k}" for name in ("blocks", "scores", "optimism")})
         write_table(paths.blocks, blocks)
         write_table(paths.scores, scores)
+        write_table(paths.optimism, optimism_table([], f"e{k}", f"c{k}"))
         files.append(paths)
     return _gather(folder, *files, **recipe)
 

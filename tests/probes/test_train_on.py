@@ -40,9 +40,17 @@ def inputs(paths):
 
 def run(paths, folder, recipe=HELD_OUT):
     """Select on all but the last collection, score on the last."""
-    made = SimpleNamespace(selection=folder / "sel.json", scores=folder / "s.parquet", blocks=folder / "b.parquet")
+    files = {"selection": "sel.json", "scores": "s.parquet", "blocks": "b.parquet", "optimism": "o.parquet"}
+    made = SimpleNamespace(**{name: folder / file for name, file in files.items()})
     select_forest(**inputs(paths[:-1]), recipe=recipe, selection=made.selection)
-    score_forest(**inputs(paths), selection=made.selection, recipe=recipe, scores=made.scores, blocks=made.blocks)
+    score_forest(
+        **inputs(paths),
+        selection=made.selection,
+        recipe=recipe,
+        scores=made.scores,
+        blocks=made.blocks,
+        optimism=made.optimism,
+    )
     return made
 
 
@@ -52,6 +60,7 @@ def test_chips_filed_as_three_collections_score_as_chips_of_one(tmp_path, scored
         ours, ordinary = (read_table(getattr(one, name)) for one in (made, scored))
         pd.testing.assert_frame_equal(ours.drop(columns="collection"), ordinary.drop(columns="collection"))
         assert set(ours["collection"]) == {"held"}
+    assert not len(read_table(made.optimism))  # chips of two collections cannot be dealt as one
     for key in ("tasks", "choices"):
         assert read_json(made.selection)[key] == read_json(scored.selection)[key]
 
@@ -87,7 +96,14 @@ def test_its_own_train_chips_may_be_among_those_it_learns_from(tmp_path):
     recipe = HELD_OUT.model_copy(update={"train_on": ("east", "held")})
     selection = tmp_path / "sel.json"
     select_forest(**inputs(paths), recipe=recipe, selection=selection)
-    score_forest(**inputs(paths), selection=selection, recipe=recipe, scores=tmp_path / "s", blocks=tmp_path / "b")
+    score_forest(
+        **inputs(paths),
+        selection=selection,
+        recipe=recipe,
+        scores=tmp_path / "s",
+        blocks=tmp_path / "b",
+        optimism=tmp_path / "o",
+    )
     scores = read_table(tmp_path / "s")
     assert (scores["n_train"].max(), set(scores["n_test"])) == (120, {20})
 
