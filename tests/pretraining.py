@@ -86,6 +86,7 @@ def pretrain(collection: Path, out: Path, seed: int = 0, **overrides: Any) -> Pa
     pretrain_encoder(
         chips=[collection / "chips.parquet"],
         stores=specs(collection),
+        context=[],
         recipe=recipe,
         weights=out / "encoder.safetensors",
         card=out / "card.json",

@@ -44,8 +44,8 @@ class ConditionalBatchNorm(nn.Module):
             (B, channels, H, W).
         """
         gamma, beta = self.affine(context)[:, :, None, None].chunk(2, dim=1)
-        normalised: Tensor = self.norm(features)
-        return gamma * normalised + beta
+        shifted: Tensor = gamma * self.norm(features) + beta
+        return shifted
 
 
 class PlainBatchNorm(nn.BatchNorm2d):

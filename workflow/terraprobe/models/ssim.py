@@ -1,7 +1,9 @@
 """Structural similarity of images (Wang et al. 2004), as a loss can use it."""
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WINDOW_PX = 11
 SIGMA_PX = 1.5
@@ -10,7 +12,7 @@ SIGMA_PX = 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 
-def ssim(one: Tensor, two: Tensor) -> Tensor:
+def ssim(one: "Tensor", two: "Tensor") -> "Tensor":
     """Mean structural similarity of images whose values lie in [0, 1].
 
     Args:
@@ -20,6 +22,8 @@ def ssim(one: Tensor, two: Tensor) -> Tensor:
     Returns:
         A scalar: the mean over chips, channels and the places at which the whole window lies within the image.
     """
+    import torch
+
     # In 32 bits whatever the network runs in: variances are differences of nearly equal numbers.
     with torch.autocast(one.device.type, enabled=False):
         one, two = one.float(), two.float()
@@ -32,8 +36,10 @@ def ssim(one: Tensor, two: Tensor) -> Tensor:
         return (luminance * (2 * covariance + C2) / (variances + C2)).mean()
 
 
-def _windows(side: int, like: Tensor) -> Tensor:
+def _windows(side: int, like: "Tensor") -> "Tensor":
     """Gaussian weights of every window along one axis, (side - WINDOW_PX + 1, side); each row sums to 1."""
+    import torch
+
     places = torch.arange(side, device=like.device)
     starts = torch.arange(side - WINDOW_PX + 1, device=like.device)[:, None]
     distance = (places - starts - WINDOW_PX // 2).to(like.dtype)

@@ -5,7 +5,6 @@ encoders complete the floors elsewhere.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
-from terraprobe.collections.chiptable import CONTEXT, chip_centres, unit_sphere
+from terraprobe.collections.chiptable import chip_centres, read_context, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.image_stats import STATISTICS, channel_statistics
 from terraprobe.stage import In, Ins, Out, Recipe, progress
@@ -70,7 +69,7 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
         seen["concat"] = np.asarray(np.stack(list(seen.values())).all(axis=0))
     everywhere = {"coordinates": coordinates(table)}
     if context:
-        everywhere["climate"] = _climate(context[0], table["chip_id"])
+        everywhere["climate"] = read_context(context[0], table["chip_id"].to_numpy()).astype(np.float32)
     frames = [_rows(table, floor, name, matrix, seen[name]) for floor, matrix in everywhere.items() for name in seen]
     frames += [_rows(table, "image_stats", name, matrix, seen[name]) for name, matrix in images.items()]
     metadata = {"limits": json.dumps(limits, sort_keys=True), "statistics": json.dumps(STATISTICS)}
@@ -87,17 +86,6 @@ def coordinates(chips: pd.DataFrame) -> NDArray[np.float32]:
         float32 (n, 3): x towards 0 E, y towards 90 E, z towards the north pole.
     """
     return unit_sphere(*chip_centres(chips)).astype(np.float32)
-
-
-def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:
-    table = read_table(path)
-    missing = [c for c in ("chip_id", *CONTEXT) if c not in table]
-    if missing:
-        raise TerraprobeError(f"{path}: no column {missing[0]}; climate needs {', '.join(CONTEXT)}. Rerun the context.")
-    matrix: NDArray[np.float32] = (
-        table.set_index("chip_id")[list(CONTEXT)].reindex(chip_ids.to_numpy()).to_numpy(np.float32)
-    )
-    return matrix
 
 
 def channel_limits(store: ChipStore, train: NDArray[np.intp], recipe: FloorsRecipe) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Where chips come from: one class for each kind of collection."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,7 @@ class Collection(Recipe):
     name: Name
     modalities: list[str] = Field(min_length=1)
     labels: list[str] = []
+    has_context: ClassVar[bool] = False  # whether climate and elevation are known of its chips
     chip_px: int = Field(64, ge=8, le=2048)
     split: Split
 
@@ -94,6 +95,7 @@ class SimulatedCollection(Collection):
     """
 
     kind: Literal["simulated"]
+    has_context: ClassVar[bool] = True
     world: SimulatedWorld
     shards: int = Field(1, ge=1, le=1000)
 

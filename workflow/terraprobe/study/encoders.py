@@ -50,6 +50,11 @@ class EncoderEntry(Recipe):
         return self
 
     @property
+    def takes_context(self) -> bool:
+        """Whether climate and elevation enter it."""
+        return bool(self.full_recipe.conditioning != "none")
+
+    @property
     def full_recipe(self) -> Any:
         """The method's recipe with this entry's differences."""
         return recipe_model(self.method).model_validate(self.recipe)
