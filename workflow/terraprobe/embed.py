@@ -142,9 +142,9 @@ def _usable_towers(encoder: Encoder, land: _Land, recipe: EmbedRecipe) -> dict[s
     if not found:
         raise TerraprobeError(
             f"encoder {encoder.name}, collection {recipe.collection}: no chip has a usable channel, one with at least "
-            f"{MIN_VALID:.0%} valid pixels, of any tower ({', '.join(fitting)}); a tower that takes whole chips needs "
-            "every band, one that takes context every value of it. Look at the valid shares of the stores, or do not "
-            "embed the collection with this encoder."
+            f"{MIN_VALID:.0%} valid pixels (all bands of a tower that takes whole chips, all values of one that takes "
+            f"context), of any tower ({', '.join(fitting)}). Look at the valid shares of the stores, or do not embed "
+            "the collection with this encoder."
         )
     empty = [name for name in fitting if name not in found]
     if empty:
