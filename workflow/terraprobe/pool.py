@@ -37,10 +37,15 @@ class ChipPool:
         self.layers: dict[str, StoreLayer] = {}
         for spec in stores:
             self._add(ChipStore.open(spec.parent), list(chips))
-        self.context: NDArray[np.float64] = np.full((len(self), len(CONTEXT)), np.nan)
+        self.context = self._read_context(chips, context)
+
+    def _read_context(self, chips: Sequence[Path], context: Sequence[Path]) -> NDArray[np.float64]:
+        unknown = np.broadcast_to(np.nan, (len(self), len(CONTEXT)))  # takes no memory
+        values = unknown.copy() if context else unknown
         for path in context:
             rows = self._rows(self._place(path, path.parent, chips))
-            self.context[rows] = read_context(path, self.chip_ids[rows])
+            values[rows] = read_context(path, self.chip_ids[rows])
+        return values
 
     def _place(self, what: Path, home: Path, chips: Sequence[Path]) -> int:
         """Which collection a file or folder belongs to, by the collection's folder."""

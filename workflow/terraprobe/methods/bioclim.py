@@ -202,11 +202,12 @@ class Bioclim(Method):
         import torch
 
         digital = partial(pool.digital, self.input.modality)
-        dn = self.input.read(digital, self._columns(pool), chips, np.zeros_like(chips))
-        part = {"dn": torch.from_numpy(dn), "flips": torch.from_numpy(uniform < FLIP_PROBABILITY)}
+        samples = np.zeros_like(chips)
+        dn = self.input.read(digital, self._columns(pool), chips, samples)
+        arrays = {"dn": dn, "samples": samples, "flips": uniform < FLIP_PROBABILITY}
         if self.input.context is not None:
-            part["context"] = torch.from_numpy(self.input.context.scale(pool.context[chips]))
-        return {self.name: part}
+            arrays["context"] = self.input.context.scale(pool.context[chips])
+        return {self.name: {name: torch.from_numpy(array) for name, array in arrays.items()}}
 
     def embed(self, batch: Batch) -> "dict[str, tuple[Tensor, Tensor]]":
         """Embeddings of chips as they are; every chip that is fetched has the tower."""
@@ -240,7 +241,7 @@ class Bioclim(Method):
 
     def _images(self, batch: Batch) -> "Tensor":
         part = batch[self.name]
-        return self.input.prepare(part["dn"], part["flips"], self.layers[self.input.modality])
+        return self.input.prepare(part["dn"], part["samples"], self.layers[self.input.modality])
 
     def _encode(self, images: "Tensor", batch: Batch) -> "Tensor":
         z: Tensor = self._towers[self.name](images, batch[self.name].get("context"))

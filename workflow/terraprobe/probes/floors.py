@@ -5,6 +5,7 @@ encoders complete the floors elsewhere.
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,7 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
         seen["concat"] = np.asarray(np.stack(list(seen.values())).all(axis=0))
     everywhere = {"coordinates": coordinates(table)}
     if context:
-        everywhere["climate"] = read_context(context[0], table["chip_id"].to_numpy()).astype(np.float32)
+        everywhere["climate"] = _climate(context[0], table["chip_id"])
     frames = [_rows(table, floor, name, matrix, seen[name]) for floor, matrix in everywhere.items() for name in seen]
     frames += [_rows(table, "image_stats", name, matrix, seen[name]) for name, matrix in images.items()]
     metadata = {"limits": json.dumps(limits, sort_keys=True), "statistics": json.dumps(STATISTICS)}
@@ -86,6 +87,10 @@ def coordinates(chips: pd.DataFrame) -> NDArray[np.float32]:
         float32 (n, 3): x towards 0 E, y towards 90 E, z towards the north pole.
     """
     return unit_sphere(*chip_centres(chips)).astype(np.float32)
+
+
+def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:
+    return read_context(path, chip_ids.to_numpy()).astype(np.float32)
 
 
 def channel_limits(store: ChipStore, train: NDArray[np.intp], recipe: FloorsRecipe) -> NDArray[np.float64]:
