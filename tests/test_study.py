@@ -176,6 +176,37 @@ def test_a_combination_that_cannot_work(study_content, place, value, words):
     assert "\n" not in text
 
 
+def conditioned(content: Any, collections: list[str]) -> Any:
+    """The study with a `bioclim` encoder of both collections' Sentinel-2 bands, conditioned on climate."""
+    content["collections"][0].update(modalities=["s2_rgb_monthly", "s1_grd_monthly", "s2_l1c"], chip_px=64)
+    content["encoders"].append(
+        {"name": "climatic", "method": "bioclim", "collections": collections, "recipe": {"conditioning": "cbn"}}
+    )
+    return content
+
+
+def test_context_is_asked_for_where_it_is_known(study_content):
+    study = parse_study(conditioned(study_content, ["land"]), "mini.yaml")
+    assert study.encoder("climatic").takes_context
+    assert not study.encoder("clip3_land").takes_context
+    assert study.encoders_of("land") == ["clip3_land", "climatic"]
+    assert study.encoders_of("shore") == []
+    put(study_content, ("encoders", 1, "recipe", "conditioning"), "none")
+    assert parse_study(study_content, "mini.yaml").encoders_of("shore") == ["climatic"]
+
+
+@pytest.mark.parametrize("collections", [["shore"], ["land", "shore"]])
+def test_conditioning_on_a_collection_without_context_is_refused(study_content, collections):
+    assert refusal(conditioned(study_content, collections)) == (
+        "encoders[climatic].recipe.conditioning: found 'cbn', allowed none, or other collections: shore has no context"
+    )
+
+
+def test_what_cannot_be_conditioned_says_so(study_content):
+    put(study_content, ("encoders", 0, "recipe", "conditioning"), "emb")
+    assert refusal(study_content) == "encoders[0].recipe.conditioning: found 'emb', allowed: 'none'"
+
+
 @pytest.mark.parametrize("key", ["encoders", "evaluations"])
 def test_names_are_given_once(study_content, key):
     study_content[key] *= 2

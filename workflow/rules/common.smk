@@ -89,7 +89,12 @@ def manifest(collection, shard):
 
 def context(collection):
     """The context of a collection, or nothing where its source has none."""
-    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
+    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].has_context else []
+
+
+def context_read(encoders, collection):
+    """The context of a collection where one of these encoders is conditioned on it."""
+    return context(collection) if any(STUDY.encoder(e).takes_context for e in encoders) else []
 
 
 def official(collection):

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
-from terraprobe.collections.chiptable import CONTEXT, chip_centres, unit_sphere
+from terraprobe.collections.chiptable import chip_centres, read_context, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.image_stats import STATISTICS, channel_statistics
 from terraprobe.stage import In, Ins, Out, Recipe, progress
@@ -98,14 +98,7 @@ def _mean_sd(columns: int) -> NDArray[np.intp]:
 
 
 def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:
-    table = read_table(path)
-    missing = [c for c in ("chip_id", *CONTEXT) if c not in table]
-    if missing:
-        raise TerraprobeError(f"{path}: no column {missing[0]}; climate needs {', '.join(CONTEXT)}. Rerun the context.")
-    matrix: NDArray[np.float32] = (
-        table.set_index("chip_id")[list(CONTEXT)].reindex(chip_ids.to_numpy()).to_numpy(np.float32)
-    )
-    return matrix
+    return read_context(path, chip_ids.to_numpy()).astype(np.float32)
 
 
 def channel_limits(store: ChipStore, train: NDArray[np.intp], recipe: FloorsRecipe) -> NDArray[np.float64]:

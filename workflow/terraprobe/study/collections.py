@@ -33,6 +33,7 @@ class Collection(Recipe):
     name: Name
     modalities: list[str] = Field(min_length=1)
     labels: list[str] = []
+    has_context: ClassVar[bool] = False  # whether climate and elevation are known of its chips
     chip_px: int = Field(64, ge=8, le=2048)
     split: SplitRule
     leakage_limit: LeakageLimit = LeakageLimit()
@@ -119,6 +120,7 @@ class SimulatedCollection(Collection):
     """
 
     kind: Literal["simulated"]
+    has_context: ClassVar[bool] = True
     world: SimulatedWorld
     shards: int = Field(1, ge=1, le=1000)
 

@@ -68,6 +68,11 @@ class EncoderEntry(Recipe):
         return [self.model_copy(update={"name": f"{self.name}_s{s}", "seed": s, "seeds": []}) for s in self.seeds]
 
     @property
+    def takes_context(self) -> bool:
+        """Whether climate and elevation enter it."""
+        return bool(self.full_recipe.conditioning != "none")
+
+    @property
     def full_recipe(self) -> Any:
         """The method's recipe with this entry's differences."""
         return recipe_model(self.method).model_validate(self.recipe)

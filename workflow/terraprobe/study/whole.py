@@ -102,10 +102,16 @@ class Study(Recipe):
             where = f"encoders[{encoder.name}].recipe.towers[{tower}]"
             check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
             check_names(spec.bands or [], MODALITIES[spec.modality].bands, f"{where}.bands", f"of {spec.modality}")
-            if sides[0] % encoder.full_recipe.patch_px:
-                raise ValueError(
-                    f"{where}: patch_px {encoder.full_recipe.patch_px} does not divide chips of {sides[0]} px"
-                )
+        try:
+            encoder.full_recipe.check_chip(sides[0])
+        except ValueError as error:
+            raise ValueError(f"encoders[{encoder.name}].recipe: {error}") from error
+        without = [c.name for c in collections if not c.has_context]
+        if encoder.takes_context and without:
+            raise ValueError(
+                f"encoders[{encoder.name}].recipe.conditioning: found {encoder.full_recipe.conditioning!r}, allowed "
+                f"none, or other collections: {', '.join(without)} has no context"
+            )
 
     def collection(self, name: str) -> AnyCollection:
         """The collection of that name."""
@@ -120,10 +126,11 @@ class Study(Recipe):
         return next(e for e in self.evaluations if e.name == name)
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
-        """Whether the collection has the modality of at least one of the encoder's towers, at the same chip size."""
+        """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
         size = self.collection(encoder.collections[0]).chip_px
         towers = encoder.full_recipe.towers.values()
-        return collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
+        sees = collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
+        return sees and (collection.has_context or not encoder.takes_context)
 
     @cached_property
     def members(self) -> list[EncoderEntry]:
