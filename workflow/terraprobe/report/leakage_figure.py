@@ -74,7 +74,7 @@ def _draw_correlograms(ax: "Axes", audit: Audit, planted_km: float | None) -> No
         if km is not None:
             ax.axvline(km, color=colour, ls=style, lw=1.4, label=f"{name}, {km:.3g} km")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower left")  # correlation starts high and falls to the right
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
