@@ -7,12 +7,14 @@ import pytest
 
 from terraprobe import study
 from terraprobe.acquire.simulated.world import SimulatedWorld
+from terraprobe.classmap import ClassMap
 from terraprobe.collections.splits import Geobands, Shares, Stratified
 from terraprobe.describe import describe
 
 MODELS = {
     "The study": [study.Study],
-    "collections": [study.SceneCollection, study.SimulatedCollection],
+    "collections": [study.SceneCollection, study.SimulatedCollection, study.FolderCollection],
+    "collections: classes": [ClassMap],
     "collections: split": [Geobands, Stratified, Shares],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],

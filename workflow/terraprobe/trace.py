@@ -147,7 +147,8 @@ def verify(folder: Path) -> tuple[dict[str, int], list[Problem]]:
         if path.name.endswith(RECORD):
             problems.update(_lonely(tree, path))
             continue
-        if aside(path, _study(tree, path)):
+        # A user's own files may stand outside the run's folder.
+        if path.is_relative_to(tree.root) and aside(path, _study(tree, path)):
             counts["outside every record"] += 1
             continue
         record, found = tree.check(path)

@@ -13,6 +13,7 @@ from pydantic import Field
 from terraprobe.acquire.simulated.world import SimulatedWorld, place_grid
 from terraprobe.artifacts import write_table
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
+from terraprobe.collections.foldergrid import FolderGrid, folder_rows
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import S2_RESOLUTION_M
 from terraprobe.stage import Ins, Out, Recipe, progress
@@ -63,14 +64,15 @@ class GridRecipe(Recipe):
         area: what the chips cover.
     """
 
-    area: Annotated[SceneGrid | PlacesGrid, Field(discriminator="kind")]
+    area: Annotated[SceneGrid | PlacesGrid | FolderGrid, Field(discriminator="kind")]
 
 
 def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
     """List the chips of a collection.
 
     Args:
-        tiles: the scene's tiles, one of them on the 10 m grid; none for a simulated Earth.
+        tiles: the scene's tiles, one of them on the 10 m grid; for a folder the manifest of the layer whose tiles
+            the chips lie on; none for a simulated Earth.
         recipe: what to cover.
         grid: GeoParquet, one row a chip in store order: `chip_id, geometry (EPSG:4326), crs, transform (a to f of
             the chip's 10 m grid, CRS units), block, shard, source`; metadata `chip_px`.
@@ -79,7 +81,10 @@ def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
         TerraprobeError: no tile lies on a 10 m grid of a projected CRS, or not one chip fits.
     """
     area = recipe.area
-    rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
+    if isinstance(area, FolderGrid):
+        rows = folder_rows(tiles[0], area)
+    else:
+        rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
     frame = chip_frame(rows, area.chip_px)
     repeated = frame["chip_id"][frame["chip_id"].duplicated()]
     if len(repeated):

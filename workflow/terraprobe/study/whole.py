@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import AnyCollection, Collection
 from terraprobe.study.encoders import EncoderEntry
@@ -54,7 +54,7 @@ class Study(Recipe):
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
             collection = self.collection(evaluation.collection)
-            values = [value for layer in collection.labels for value in LABELS[layer].values]
+            values = [value for layer in collection.label_layers for value in layer.values]
             check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
             if evaluation.encoders != "all":
                 able = [e.name for e in self.encoders if self.can_embed(e, collection)]
