@@ -6,6 +6,7 @@ module imports nothing heavy.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,10 @@ def _read_facts(path: Path, layer: Modality | LabelLayer, recipe: IndexRecipe) -
     from terraprobe.chips.tiles import baseline_offset
 
     try:
-        with rasterio.open(path) as dataset:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            dataset = rasterio.open(path)
+        with dataset:
             if dataset.crs is None or dataset.transform.is_identity:
                 raise TerraprobeError(
                     f"{path}: has no CRS or no geotransform, so its place on Earth is unknown. Write both into the "
