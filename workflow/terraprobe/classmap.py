@@ -4,7 +4,7 @@ import re
 from types import MappingProxyType
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from terraprobe.modalities import LABELS, NO_CODES, LabelLayer, LabelValue
 from terraprobe.stage import Recipe
@@ -23,6 +23,12 @@ class ClassMap(Recipe):
 
     nodata: int
     codes: dict[int, str]
+
+    @field_validator("codes")
+    @classmethod
+    def _sort(cls, codes: dict[int, str]) -> dict[int, str]:
+        """One order, whatever the order of the study or of JSON, which sorts codes as text."""
+        return dict(sorted(codes.items()))
 
     @model_validator(mode="after")
     def _codes_fit(self) -> "ClassMap":
