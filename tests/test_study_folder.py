@@ -128,6 +128,11 @@ def test_a_task_is_a_class_of_an_own_layer(content):
     assert "found 'lulc_snow', allowed (labels of mine) lulc_water, lulc_trees" in refusal(content)
 
 
+def test_a_name_that_a_rule_would_read_as_a_wildcard(content, tmp_path):
+    (tmp_path / "lulc/{b}.tif").touch()
+    assert "{b}.tif has a brace in its name; rename it" in refusal(content)
+
+
 def test_an_empty_folder_and_two_files_of_one_name(content, tmp_path):
     (tmp_path / "lulc/a.TIFF").touch()
     assert "lulc holds a.TIFF and a.tif: rename one" in refusal(content)

@@ -199,12 +199,16 @@ class FolderCollection(Collection):
     def _files_there(self) -> "FolderCollection":
         root = Path(self.path).expanduser()
         if not root.is_dir():
-            raise ValueError(f"path: {root} is {'no folder' if root.exists() else 'absent'}; give the folder's path")
+            state = "no folder" if root.exists() else "absent"
+            raise ValueError(f"path: {root.absolute()} is {state}; give the folder's path")
         for layer in (*self.modalities, *self.labels):
             try:
-                list_geotiffs(self.folder(layer))
+                files = list_geotiffs(self.folder(layer))
             except ValueError as error:
                 raise ValueError(f"path: {layer}: {error}; or name its sub-folder: folders: {{{layer}: …}}") from error
+            braced = [f for f in files if "{" in str(f) or "}" in str(f)]
+            if braced:
+                raise ValueError(f"path: {layer}: {braced[0]} has a brace in its name; rename it, Snakemake reads them")
         return self
 
     def folder(self, layer: str) -> Path:
