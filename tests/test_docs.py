@@ -7,6 +7,7 @@ import pytest
 
 from terraprobe import study
 from terraprobe.acquire.simulated.world import SimulatedWorld
+from terraprobe.classmap import ClassMap
 from terraprobe.collections.leakage import LeakageLimit
 from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
 from terraprobe.describe import describe
@@ -14,7 +15,8 @@ from terraprobe.methods import METHODS
 
 MODELS = {
     "The study": [study.Study],
-    "collections": [study.SceneCollection, study.SimulatedCollection],
+    "collections": [study.SceneCollection, study.SimulatedCollection, study.FolderCollection],
+    "collections: classes": [ClassMap],
     "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
     "collections: leakage_limit": [LeakageLimit],
     "collections: world": [SimulatedWorld],

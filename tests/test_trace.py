@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fabricated import LAND, STUDY, make_results
+from terraprobe.acquire.manifest import write_manifest
 from terraprobe.artifacts import provenance_path, record_provenance, sha256_file
 from terraprobe.cli import main
 from terraprobe.errors import TerraprobeError
@@ -226,3 +227,24 @@ def test_a_list_of_the_users_own_is_no_foreign_file_but_its_digest_counts(run, c
         status, _, err = call(capsys, *command)
         assert status == 1
         assert len(err) == 1 and f"{named}: rewritten after {GRID} was made from it" in err[0]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_own_files_that_a_manifest_lists_are_raw_files_wherever_they_stand(run, tmp_path, capsys, inside):
+    own = (run if inside else tmp_path) / "mine/logs/a.tif"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"12345")
+    (own.parent / "b.json").write_text("[]")
+    manifest = run / LAND / "tiles/lulc.json"
+    write_manifest(manifest, {}, [("../../../../../mine/logs/a.tif" if inside else str(own), "lulc", {})])
+    record_provenance([manifest], [], "index-folder", {}, "c0de")
+    assert call(capsys, "verify", run / STUDY)[0] == 0
+    status, out, _ = call(capsys, "trace", manifest)
+    assert (status, "lulc: 1 raw files" in out) == (0, True)
+    change(own)
+    status, _, err = call(capsys, "verify", run / STUDY)
+    name = "mine/logs/a.tif" if inside else str(own)
+    assert status == 1
+    assert any(line.startswith(f"{name}: sha256 ") for line in err)
+    own.unlink()
+    assert any(line.startswith(f"{name}: absent") for line in call(capsys, "verify", run / STUDY)[2])

@@ -4,7 +4,7 @@
 rule lay_grid:
     """List the chips of a collection, before any pixel is read."""
     input:
-        tiles=lambda w: tiles(w.collection, "s2_l1c") if NAMES[w.collection].kind == "scene" else [],
+        tiles=lambda w: laid_on(w.collection),
     output:
         grid=f"{COLLECTION}/grid.parquet",
     log:

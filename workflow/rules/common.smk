@@ -70,21 +70,39 @@ def towers_read(encoders, collection):
 def tiles(collection, layer=None, shard=None):
     """Raw files of a collection, of one layer and one storage shard where these are given."""
     entry = NAMES[collection]
+    layers = [layer] if layer else [*entry.modalities, *entry.labels]
+    if entry.kind == "folder":
+        return [file for one in layers for file in entry.files[one]]
     if entry.kind == "scene":
         folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
     else:
         places = [p for s, part in enumerate(entry.places) if shard in (None, f"{s:03d}") for p in part]
         folder, files = f"{ROOT}/collections/{collection}/tiles", raw_files(entry.world, places)
-    layers = [layer] if layer else [*entry.modalities, *entry.labels]
     return [f"{folder}/{name}" for one in layers for name in files[one]]
 
 
-def manifest(collection, shard):
-    """What lists the raw files of one storage shard."""
+def manifest(collection, shard, layer=None):
+    """What lists the raw files of one storage shard; of one layer in a folder of the user's own files."""
     entry = NAMES[collection]
+    if entry.kind == "folder":
+        return f"{ROOT}/collections/{collection}/tiles/{layer}.json"
     if entry.kind == "scene":
         return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
     return f"{ROOT}/collections/{collection}/tiles/{shard}.json"
+
+
+def laid_on(collection):
+    """What the grid of a collection is read off; nothing where its places are known without a file."""
+    entry = NAMES[collection]
+    if entry.kind == "folder":
+        return [manifest(collection, None, entry.modalities[0])]
+    return tiles(collection, "s2_l1c") if entry.kind == "scene" else []
+
+
+def own_classes(w):
+    """Classes of a user's own label layer, for a recipe; nothing for any other layer."""
+    entry = NAMES[w.collection]
+    return entry.own_classes(w.layer) if entry.kind == "folder" else {}
 
 
 def context(collection):

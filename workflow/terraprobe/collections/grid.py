@@ -14,6 +14,7 @@ from terraprobe.acquire.simulated.world import SimulatedWorld, place_grid
 from terraprobe.artifacts import write_table
 from terraprobe.collections.areagrid import AreaGrid, area_rows
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
+from terraprobe.collections.foldergrid import FolderGrid, folder_rows
 from terraprobe.collections.zones import CLIP, own_grounds
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import S2_RESOLUTION_M
@@ -65,15 +66,15 @@ class GridRecipe(Recipe):
         area: what the chips cover.
     """
 
-    area: Annotated[SceneGrid | PlacesGrid | AreaGrid, Field(discriminator="kind")]
+    area: Annotated[SceneGrid | PlacesGrid | AreaGrid | FolderGrid, Field(discriminator="kind")]
 
 
 def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
     """List the chips of a collection.
 
     Args:
-        tiles: the scene's tiles, one of them on the 10 m grid; the file with the polygons of an area; none for a
-            simulated Earth.
+        tiles: the scene's tiles, one of them on the 10 m grid; the file with the polygons of an area; for a folder
+            the manifest of the layer whose tiles the chips lie on; none for a simulated Earth.
         recipe: what to cover.
         grid: GeoParquet, one row a chip in store order: `chip_id, geometry (EPSG:4326), crs, transform (a to f of
             the chip's 10 m grid, CRS units), block, shard, source`; metadata `chip_px`
@@ -86,6 +87,8 @@ def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
     clip = CLIP if isinstance(area, AreaGrid) else {}
     if isinstance(area, AreaGrid):
         rows = area_rows(tiles[0], area)
+    elif isinstance(area, FolderGrid):
+        rows = folder_rows(tiles[0], area)
     else:
         rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
     frame = chip_frame(rows, area.chip_px, clip=bool(clip))

@@ -109,7 +109,7 @@ def read_collections(
 def _stores(specs: list[Path], collection: str, kind: str, n_chips: int) -> dict[str, ChipStore]:
     order = {name: place for place, name in enumerate([*MODALITIES, *LABELS])}
     folders = [p.parent for p in specs if p.parts[-4:-2] == (collection, kind)]
-    folders.sort(key=lambda folder: order[folder.name])
+    folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))  # own label layers last
     stores = {folder.name: ChipStore.open(folder) for folder in folders}
     for name, store in stores.items():
         if len(store) != n_chips:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from terraprobe.chips.store import MIN_VALID
-from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.modalities import MODALITIES
 from terraprobe.probes.episodes import FULL
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.inputs import SPLITS, Collection, TrainedEncoder
@@ -88,7 +88,8 @@ def missing_table(collections: Sequence[Collection]) -> Table:
                 # where the number of channels varies, those beyond a chip's own are not missing from it
                 expected = (store.valid > 0).sum(axis=1) if store.layer.variable else store.channels
                 due = store.valid[store.valid > 0] if store.layer.variable else store.valid
-                title = MODALITIES[name].title if name in MODALITIES else LABELS[name].title
+                label = store.label_layer
+                title = label.title if label else MODALITIES[name].title
                 rows.append(
                     {
                         "collection": c.note.title,

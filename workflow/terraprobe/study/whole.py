@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import AnyCollection, Collection
 from terraprobe.study.encoders import EncoderEntry
@@ -58,7 +58,7 @@ class Study(Recipe):
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
             collection = self.collection(evaluation.collection)
-            values = [value for layer in collection.labels for value in LABELS[layer].values]
+            values = [value for layer in collection.label_layers for value in layer.values]
             check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
             self._check_train_on(evaluation)
             if evaluation.encoders != "all":
@@ -73,7 +73,7 @@ class Study(Recipe):
         check_names(evaluation.train_on, [c.name for c in self.collections], f"{where}.train_on")
         for name in evaluation.train_on:
             other = self.collection(name)
-            values = [value for layer in other.labels for value in LABELS[layer].values]
+            values = [value for layer in other.label_layers for value in layer.values]
             check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {name}, in train_on")
             if (set(other.modalities), other.chip_px) != (set(judged.modalities), judged.chip_px):
                 raise ValueError(
