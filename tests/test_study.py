@@ -207,6 +207,11 @@ def test_what_cannot_be_conditioned_says_so(study_content):
     assert refusal(study_content) == "encoders[0].recipe.conditioning: found 'emb', allowed: 'none'"
 
 
+def test_an_empty_list_is_refused(study_content):
+    put(study_content, ("encoders",), [])
+    assert refusal(study_content) == "encoders: found [], allowed: at least 1 item"
+
+
 @pytest.mark.parametrize("key", ["encoders", "evaluations"])
 def test_names_are_given_once(study_content, key):
     study_content[key] *= 2

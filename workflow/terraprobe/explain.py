@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 _UNION_MEMBER = re.compile(r"(constrained-|literal\[|list\[|tuple\[|function-)")
 """How pydantic names the members of a union within the place of an error; they are no keys of the file."""
 
+_PYDANTIC_WORDS = re.compile(r"^Input should be |^\w+ should have | after validation, not \d+$")
+
 _STARTS_WITH_KEY = re.compile(r"[a-z_]\w*(\.\w+|\[[^\]]*\])*: ")
 
 
@@ -51,7 +53,7 @@ def _describe(item: Any, key: str, model: type[BaseModel]) -> list[str]:
     elif kind == "model_type":
         text = f"{start}found {shown}, allowed a mapping of {', '.join(_fields_at(model, item['loc']))}"
     else:
-        return [f"{start}found {shown}, allowed: ", item["msg"].removeprefix("Input should be ")]
+        return [f"{start}found {shown}, allowed: ", _PYDANTIC_WORDS.sub("", item["msg"])]
     return [text]
 
 
