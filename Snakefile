@@ -49,6 +49,10 @@ rule all:
 
 
 onstart:
+    if workflow.local_exec:
+        # The limit of jobs a second (for clusters; here cores are the limit) makes Snakemake look for work once more a
+        # second for every job that has finished: after a hundred of them that alone takes half a core.
+        workflow.scheduler.job_rate_limiter = None
     if STUDY.study == "quickstart":
         say("terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth;")
         say("the papers = --configfile studies/<paper>.yaml")
