@@ -21,15 +21,14 @@ _OSM = "© OpenStreetMap contributors, Open Database License (ODbL)."
 
 def report_recipe(study: Study) -> ReportRecipe:
     """What the report of a study says about it."""
-    simulated = any(isinstance(c, SimulatedCollection) for c in study.collections)
-    warning = (
-        " Part of the data is simulated: scores on it show that the pipeline works, not what is true of the Earth."
-    )
+    simulated = [isinstance(c, SimulatedCollection) for c in study.collections]
+    what = "All of the data is" if all(simulated) else "Part of the data is"
+    warning = f" {what} simulated: scores on it show that the pipeline works, not what is true of the Earth."
     collections = tuple(_collection(c) for c in study.collections)
     return ReportRecipe(
         study=study.study,
         title=study.title or study.study,
-        about=ABOUT + (warning if simulated else ""),
+        about=ABOUT + (warning if any(simulated) else ""),
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(_evaluation(e) for e in study.evaluations),
