@@ -6,10 +6,12 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 
 from terraprobe.artifacts import write_table
 from terraprobe.chips.store import StoreLayer, seal, write_shard
+from terraprobe.collections.chiptable import CONTEXT
 from terraprobe.modalities import MODALITIES
 from terraprobe.train import PretrainRecipe, pretrain_encoder
 
@@ -23,6 +25,14 @@ TINY: dict[str, Any] = {
     "heads": 2,
     "patch_px": 8,
     "projection": 8,
+    "epochs": 4,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "val_batches": 2,
+}
+TINY_BIOCLIM: dict[str, Any] = {
+    "width": 4,
+    "blocks": [1, 1],
     "epochs": 4,
     "batch_size": 8,
     "lr": 1e-3,
@@ -62,7 +72,11 @@ def make_collection(
         gone[5] = modality == "s1_coherence"
         dn[gone], valid[gone] = POISON, 0.3
         make_store(root / "chips" / modality, modality, dn[order], valid[order])
-    rows = np.arange(CHIPS)[order]
+    _write_chips(root, np.arange(CHIPS)[order])
+    return root
+
+
+def _write_chips(root: Path, rows: Any) -> None:
     frame = gpd.GeoDataFrame(
         {
             "chip_id": [f"chip{row:03d}" for row in rows],
@@ -72,6 +86,28 @@ def make_collection(
         crs=4326,
     )
     write_table(root / "chips.parquet", frame)
+
+
+def make_optical(root: Path, seed: int = 0, order: Any = None) -> Path:
+    """Write chips of 13 bands and their context; chip 1 lacks band B10, chip 2 a climate value. Returns the folder.
+
+    Brightness follows the first value of the context, so that context can help.
+    """
+    rng = np.random.default_rng(seed)
+    order = np.arange(CHIPS) if order is None else order
+    context = rng.uniform(-10, 30, (CHIPS, len(CONTEXT)))
+    pattern = rng.normal(size=(CHIPS, 1, SIDE // 8, SIDE // 8)).repeat(8, 2).repeat(8, 3)
+    noise = rng.normal(size=(CHIPS, 13, SIDE, SIDE))
+    dn = np.round(3000 + 40 * context[:, :1, None, None] + 600 * pattern + 60 * noise)
+    dn[rng.random(dn.shape) < 0.02] = MODALITIES["s2_l1c"].nodata
+    valid = np.full((CHIPS, 13), 0.98, np.float32)
+    dn[1, 10], valid[1, 10] = POISON, 0.3
+    context[2, 4] = np.nan
+    make_store(root / "chips/s2_l1c", "s2_l1c", dn[order], valid[order])
+    _write_chips(root, np.arange(CHIPS)[order])
+    table = pd.DataFrame(context, columns=list(CONTEXT))
+    table.insert(0, "chip_id", [f"chip{row:03d}" for row in range(CHIPS)])
+    write_table(root / "context.parquet", table)
     return root
 
 
@@ -80,12 +116,14 @@ def specs(collection: Path) -> list[Path]:
     return sorted(collection.glob("chips/*/spec.json"))
 
 
-def pretrain(collection: Path, out: Path, seed: int = 0, **overrides: Any) -> Path:
-    """Train a tiny `clip3`; returns the encoder's folder."""
-    recipe = PretrainRecipe(method="clip3", collections=[collection.name], seed=seed, recipe={**TINY, **overrides})
+def pretrain(collection: Path, out: Path, seed: int = 0, method: str = "clip3", **overrides: Any) -> Path:
+    """Train a tiny encoder, with the collection's context where it has one; returns the encoder's folder."""
+    small = {"clip3": TINY, "bioclim": TINY_BIOCLIM}[method]
+    recipe = PretrainRecipe(method=method, collections=[collection.name], seed=seed, recipe={**small, **overrides})
     pretrain_encoder(
         chips=[collection / "chips.parquet"],
         stores=specs(collection),
+        context=sorted(collection.glob("context.parquet")),
         recipe=recipe,
         weights=out / "encoder.safetensors",
         card=out / "card.json",

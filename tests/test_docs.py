@@ -7,16 +7,22 @@ import pytest
 
 from terraprobe import study
 from terraprobe.acquire.simulated.world import SimulatedWorld
-from terraprobe.collections.splits import Geobands, Shares, Stratified
+from terraprobe.classmap import ClassMap
+from terraprobe.collections.leakage import LeakageLimit
+from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
 from terraprobe.describe import describe
+from terraprobe.methods import METHODS
 
 MODELS = {
     "The study": [study.Study],
-    "collections": [study.SceneCollection, study.SimulatedCollection],
-    "collections: split": [Geobands, Stratified, Shares],
+    "collections": [study.SceneCollection, study.SimulatedCollection, study.FolderCollection],
+    "collections: classes": [ClassMap],
+    "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
+    "collections: leakage_limit": [LeakageLimit],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
     "evaluations": [study.Evaluation],
+    "pools": [study.Pool],
 }
 """Sections of docs/study.md."""
 
@@ -66,9 +72,11 @@ def test_every_key_is_documented(model):
     assert set(documented(model)) == set(model.model_fields)
 
 
-def test_every_deviation_of_clip3_is_in_the_docs(repository):
-    text = (repository / "docs/methods.md").read_text()
-    rows = describe("clip3", {})["deviations"]
+@pytest.mark.parametrize("method", METHODS)
+def test_every_deviation_of_a_method_is_in_its_section_of_the_docs(repository, method):
+    sections = re.split(r"^## ", (repository / "docs/methods.md").read_text(), flags=re.MULTILINE)
+    (text,) = [section for section in sections if f"`{method}`" in section.partition("\n")[0]]
+    rows = describe(method, {})["deviations"]
     assert len(rows) > 10
     for row in rows:
         assert f"| {row['what']} | {row['value']} | {row['mark']} | {row['source']} |" in text

@@ -41,6 +41,7 @@ def embed(collection, encoders, out, **recipe):
     embed_chips(
         chips=collection / "chips.parquet",
         stores=specs(collection),
+        context=[],
         cards=[encoder / "card.json" for encoder in encoders],
         weights=[encoder / "encoder.safetensors" for encoder in encoders],
         recipe=EmbedRecipe(collection="land", random_inits=recipe.pop("random_inits", 2), **recipe),
@@ -54,6 +55,7 @@ def test_cards_and_weights_are_of_the_same_encoders(land, encoder, tmp_path):
         embed_chips(
             chips=land / "chips.parquet",
             stores=specs(land),
+            context=[],
             cards=[encoder / "card.json"],
             weights=[],
             recipe=EmbedRecipe(collection="land"),

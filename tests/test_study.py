@@ -96,7 +96,7 @@ def test_an_unknown_key_at_any_level(study_content, place, key, allowed):
         (("collections", 1, "modalities"), ["s1_grd"], "collections[1].modalities", "(of scene virginia) s2_l1c"),
         (("collections", 1, "labels"), ["osm"], "collections[1].labels", "(of scene virginia) none here"),
         (("collections", 0, "modalities"), ["s2_l2a"], "collections[0].modalities", "(simulated) s2_rgb_monthly"),
-        (("collections", 0, "split", "kind"), "nope", "collections[0].split.kind", "geobands, stratified"),
+        (("collections", 0, "split", "kind"), "nope", "collections[0].split.kind", "geobands, stratified, blocks"),
         (("collections", 0, "split", "pattern"), ["train", "val", "nope"], "collections[0].split.pattern[2]", "'test'"),
         (("encoders", 0, "method"), "nope", "encoders[0].method", "clip3"),
         (("encoders", 0, "collections"), ["nope"], "encoders[clip3_land].collections", "land, shore"),
@@ -150,6 +150,13 @@ def test_an_unknown_name(study_content, place, value, key, allowed):
         (("collections", 0, "shards"), 11, ["collections[0].shards: 11", "n_places = 10"]),
         (("collections", 0, "split", "n_bands"), 3, ["collections[0].split: ", "over 3 bands", "at least"]),
         (("collections", 0, "split", "buffer_m"), -1, ["collections[0].split.buffer_m: found -1"]),
+        (("collections", 0, "split"), {"kind": "blocks", "side_km": 0}, ["collections[0].split.side_km: found 0"]),
+        (("collections", 1, "split"), {"kind": "blocks"}, ["collections[1].split.side_km: none given", "no labels"]),
+        (
+            ("collections", 0, "split"),
+            {"kind": "official", "file": "list.csv"},
+            ["collections[0].split.kind: official", "one source", "allowed geobands, stratified, blocks"],
+        ),
         (("collections", 0, "split", "pattern"), ["train", "test"], ["collections[0].split: ", "train, val and test"]),
         (("collections", 1, "name"), "land", ["collections: name 'land' is given twice"]),
         (("collections", 0, "name"), "My Land", ["collections[0].name: found 'My Land'"]),
@@ -167,6 +174,37 @@ def test_a_combination_that_cannot_work(study_content, place, value, words):
     for word in words:
         assert word in text
     assert "\n" not in text
+
+
+def conditioned(content: Any, collections: list[str]) -> Any:
+    """The study with a `bioclim` encoder of both collections' Sentinel-2 bands, conditioned on climate."""
+    content["collections"][0].update(modalities=["s2_rgb_monthly", "s1_grd_monthly", "s2_l1c"], chip_px=64)
+    content["encoders"].append(
+        {"name": "climatic", "method": "bioclim", "collections": collections, "recipe": {"conditioning": "cbn"}}
+    )
+    return content
+
+
+def test_context_is_asked_for_where_it_is_known(study_content):
+    study = parse_study(conditioned(study_content, ["land"]), "mini.yaml")
+    assert study.encoder("climatic").takes_context
+    assert not study.encoder("clip3_land").takes_context
+    assert study.encoders_of("land") == ["clip3_land", "climatic"]
+    assert study.encoders_of("shore") == []
+    put(study_content, ("encoders", 1, "recipe", "conditioning"), "none")
+    assert parse_study(study_content, "mini.yaml").encoders_of("shore") == ["climatic"]
+
+
+@pytest.mark.parametrize("collections", [["shore"], ["land", "shore"]])
+def test_conditioning_on_a_collection_without_context_is_refused(study_content, collections):
+    assert refusal(conditioned(study_content, collections)) == (
+        "encoders[climatic].recipe.conditioning: found 'cbn', allowed none, or other collections: shore has no context"
+    )
+
+
+def test_what_cannot_be_conditioned_says_so(study_content):
+    put(study_content, ("encoders", 0, "recipe", "conditioning"), "emb")
+    assert refusal(study_content) == "encoders[0].recipe.conditioning: found 'emb', allowed: 'none'"
 
 
 @pytest.mark.parametrize("key", ["encoders", "evaluations"])
@@ -230,3 +268,114 @@ def test_a_study_is_read_back_from_yaml(tmp_path, study_content):
     path = tmp_path / "mini.yaml"
     path.write_text(yaml.safe_dump(study_content))
     assert load_study(path) == parse_study(study_content, "mini.yaml")
+
+
+def test_seeds_are_encoders_of_their_own(study_content):
+    put(study_content, ("encoders", 0, "seeds"), [4, 0])
+    study_content["encoders"][0].pop("seed", None)
+    study = parse_study(study_content, "mini.yaml")
+    members = ["clip3_land_s4", "clip3_land_s0"]
+    assert [m.name for m in study.members] == study.encoders_of("land") == members
+    assert study.judged(study.evaluation("cover")) == members
+    assert [study.pretrain_recipe(name)["seed"] for name in members] == [4, 0]
+    assert study.summary_recipe()["arms"] == {"clip3_land": members}
+
+
+def test_an_encoder_embeds_what_it_was_trained_on_and_what_names_it(study_content):
+    other = {**study_content["encoders"][0], "name": "other"}
+    study_content["encoders"].append(other)
+    assert parse_study(study_content, "mini.yaml").encoders_of("land") == ["clip3_land", "other"]
+    second = {**study_content["collections"][0], "name": "second"}
+    study_content["collections"].append(second)
+    put(study_content, ("encoders", 1, "collections"), ["second"])
+    put(study_content, ("evaluations", 0, "encoders"), ["clip3_land"])
+    study = parse_study(study_content, "mini.yaml")
+    assert study.encoders_of("land") == ["clip3_land"]
+    assert study.encoders_of("second") == ["clip3_land", "other"]  # no evaluation: whatever can
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ([1, 1], ["encoders[0].seeds: found [1, 1]", "each name once"]),
+        ([-1], ["encoders[0].seeds[0]: found -1"]),
+        ([1, 2], ["encoders[0].seed: found 0 beside seeds [1, 2]", "one of the two keys"]),
+    ],
+)
+def test_seeds_that_cannot_be(study_content, seeds, words):
+    put(study_content, ("encoders", 0, "seed"), 0)
+    put(study_content, ("encoders", 0, "seeds"), seeds)
+    for word in words:
+        assert word in refusal(study_content)
+
+
+def test_a_seed_that_takes_the_name_of_another_encoder(study_content):
+    study_content["encoders"] += [{**study_content["encoders"][0], "name": "clip3_land_s1"}]
+    study_content["encoders"][0].pop("seed", None)
+    put(study_content, ("encoders", 0, "seeds"), [1])
+    assert refusal(study_content).startswith("encoders: name 'clip3_land_s1' is given twice")
+
+
+def test_a_pool_names_evaluations_of_one_encoder_each(study_content):
+    study_content["evaluations"].append({**study_content["evaluations"][0], "name": "again"})
+    study_content["pools"] = [{"name": "both", "evaluations": ["cover", "again"]}]
+    assert parse_study(study_content, "mini.yaml").summary_recipe()["pools"][0]["evaluations"] == ["cover", "again"]
+    put(study_content, ("pools", 0, "evaluations"), ["cover", "gone"])
+    assert "pools[both].evaluations: found 'gone', allowed cover, again" in refusal(study_content)
+    put(study_content, ("pools", 0, "evaluations"), ["cover"])
+    assert "pools[0].evaluations: found ['cover']" in refusal(study_content)
+    put(study_content, ("pools", 0, "evaluations"), ["cover", "again"])
+    study_content["encoders"].append({**study_content["encoders"][0], "name": "other"})
+    assert "cover compares clip3_land, other; allowed: evaluations that each compare exactly one" in refusal(
+        study_content
+    )
+
+
+def two_lands(study_content):
+    """The study with a second simulated collection that is judged after learning on the first."""
+    other = {**study_content["collections"][0], "name": "isles"}
+    study_content["collections"].append(other)
+    study_content["evaluations"][0].update(collection="isles", train_on=["land"])
+    return other
+
+
+def test_an_evaluation_may_learn_on_other_collections(study_content):
+    two_lands(study_content)
+    study = parse_study(study_content, "mini.yaml")
+    evaluation = study.evaluation("cover")
+    assert (evaluation.trained_on, evaluation.collections) == (["land"], ["land", "isles"])
+    assert study.judged(evaluation) == ["clip3_land"]
+    assert evaluation.forest_recipe()["train_on"] == ["land"]
+
+
+def test_to_learn_on_its_own_collection_is_the_default(study_content):
+    before = parse_study(study_content, "mini.yaml").evaluation("cover").forest_recipe()
+    put(study_content, ("evaluations", 0, "train_on"), ["land"])
+    assert parse_study(study_content, "mini.yaml").evaluation("cover").forest_recipe() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("evaluations", 0, "train_on"), ["nope"], ["evaluations[cover].train_on: found 'nope'", "land, shore, isles"]),
+        (("evaluations", 0, "train_on"), ["land"] * 2, ["evaluations[cover].train_on: ", "each name once"]),
+        (
+            ("collections", 0, "labels"),
+            ["worldcover"],
+            ["evaluations[cover].tasks: found 'vegetation'", "(labels of land, in train_on) croplands, water"],
+        ),
+        (
+            ("collections", 2, "modalities"),
+            ["s2_rgb_monthly"],
+            ["evaluations[cover].train_on: land has chips of 32 px of s2_rgb_monthly, s1_grd_monthly", "must be alike"],
+        ),
+        (("collections", 2, "chip_px"), 64, ["evaluations[cover].train_on: land has chips of 32 px", "of 64 px"]),
+    ],
+)
+def test_collections_that_cannot_be_judged_together(study_content, place, value, words):
+    two_lands(study_content)
+    put(study_content, place, value)
+    text = refusal(study_content)
+    for word in words:
+        assert word in text
+    assert "\n" not in text

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from fabricated import LAND, STUDY, make_results
-from terraprobe.artifacts import provenance_path
+from terraprobe.acquire.manifest import write_manifest
+from terraprobe.artifacts import provenance_path, record_provenance, sha256_file
 from terraprobe.cli import main
 from terraprobe.errors import TerraprobeError
 from terraprobe.records import run_folder
@@ -206,3 +207,44 @@ def test_a_wrong_path_is_one_sentence(tmp_path, capsys, command, name, said):
 def test_a_path_outside_results_is_refused(tmp_path):
     with pytest.raises(TerraprobeError, match="not below results/"):
         run_folder(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["run/lists", "elsewhere"])
+def test_a_list_of_the_users_own_is_no_foreign_file_but_its_digest_counts(run, capsys, tmp_path, monkeypatch, where):
+    listed = tmp_path / where / "official.csv"
+    listed.parent.mkdir(exist_ok=True)
+    listed.write_text("source,split\n")
+    named = listed.relative_to(run) if listed.is_relative_to(run) else listed
+    with monkeypatch.context() as patch:
+        patch.chdir(run)
+        record_provenance([run / GRID], [named], "assign-splits", {}, "c0de")
+    assert call(capsys, "verify", run / STUDY)[0] == 0
+    status, out, err = call(capsys, "trace", run / GRID)
+    assert (status, err) == (0, [])
+    assert f"{named}  sha256 {sha256_file(listed)[:12]}  own file" in out
+    listed.write_text("source,split\na,test\n")
+    for command in (("verify", run / STUDY), ("trace", run / GRID)):
+        status, _, err = call(capsys, *command)
+        assert status == 1
+        assert len(err) == 1 and f"{named}: rewritten after {GRID} was made from it" in err[0]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_own_files_that_a_manifest_lists_are_raw_files_wherever_they_stand(run, tmp_path, capsys, inside):
+    own = (run if inside else tmp_path) / "mine/logs/a.tif"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"12345")
+    (own.parent / "b.json").write_text("[]")
+    manifest = run / LAND / "tiles/lulc.json"
+    write_manifest(manifest, {}, [("../../../../../mine/logs/a.tif" if inside else str(own), "lulc", {})])
+    record_provenance([manifest], [], "index-folder", {}, "c0de")
+    assert call(capsys, "verify", run / STUDY)[0] == 0
+    status, out, _ = call(capsys, "trace", manifest)
+    assert (status, "lulc: 1 raw files" in out) == (0, True)
+    change(own)
+    status, _, err = call(capsys, "verify", run / STUDY)
+    name = "mine/logs/a.tif" if inside else str(own)
+    assert status == 1
+    assert any(line.startswith(f"{name}: sha256 ") for line in err)
+    own.unlink()
+    assert any(line.startswith(f"{name}: absent") for line in call(capsys, "verify", run / STUDY)[2])

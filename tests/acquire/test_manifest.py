@@ -16,8 +16,19 @@ def manifest(tmp_path):
 
 
 def test_tiles_of_a_layer(manifest):
-    assert layer_tiles(manifest, "s1_grd") == [manifest.parent / "a.tif"]
-    assert layer_tiles(manifest, "osm") == []
+    assert list(layer_tiles(manifest, "s1_grd")) == [manifest.parent / "a.tif"]
+    assert layer_tiles(manifest, "mod44b")[manifest.parent / "b.tif"]["licence"] == "none"
+    assert layer_tiles(manifest, "osm") == {}
+
+
+def test_files_elsewhere_are_found_where_a_link_stands_for_a_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "disk/deep").mkdir(parents=True)
+    (tmp_path / "run/results").symlink_to(tmp_path / "disk/deep")
+    (tmp_path / "run/own.tif").write_bytes(b"12345")
+    manifest = tmp_path / "run/results/lulc.json"
+    write_manifest(manifest, {}, [("../own.tif", "lulc", {})])
+    assert list(layer_tiles(manifest, "lulc")) == [tmp_path / "run/own.tif"]
 
 
 def test_a_changed_file_is_named(manifest):

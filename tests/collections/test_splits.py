@@ -10,20 +10,13 @@ from pyproj import Geod, Transformer
 from shapely import box
 from shapely.ops import nearest_points
 
-from terraprobe.artifacts import read_table, write_table
+from terraprobe.acquire.simulated.climate import smooth_field
+from terraprobe.acquire.simulated.world import SimulatedWorld
+from terraprobe.artifacts import read_table, table_metadata, write_table
 from terraprobe.collections.chiptable import chip_centres
 from terraprobe.collections.grid import chip_frame
-from terraprobe.collections.splits import (
-    BUFFER,
-    Geobands,
-    Shares,
-    SplitRecipe,
-    Stratified,
-    assign_splits,
-    geobands,
-    leave_buffer,
-    stratified,
-)
+from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
+from terraprobe.collections.splits import BUFFER, SplitRecipe, assign_splits, geobands, leave_buffer, stratified
 from terraprobe.errors import TerraprobeError
 
 SIDE_M = 640.0
@@ -197,6 +190,7 @@ CELL_GRID = [(c, r) for r in range(10) for c in range(20)]
 @pytest.fixture
 def grid(tmp_path):
     frame = chips(CELL_GRID).sample(frac=1, random_state=0).reset_index(drop=True)
+    frame["block"] = [f"b{k}" for k in range(len(frame))]
     write_table(tmp_path / "grid.parquet", frame, {"chip_px": "64"})
     return tmp_path / "grid.parquet"
 
@@ -204,7 +198,7 @@ def grid(tmp_path):
 def test_assign_splits_keeps_rows_and_adds_two_columns(tmp_path, grid):
     recipe = SplitRecipe(split=Geobands(n_bands=10, buffer_m=320))
     for name in ("a", "b"):
-        assign_splits(grid=grid, context=[], recipe=recipe, chips=tmp_path / name)
+        assign_splits(grid=grid, context=[], labels=[], official=[], recipe=recipe, chips=tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     before, after = read_table(grid), read_table(tmp_path / "a")
     assert list(after["chip_id"]) == list(before["chip_id"])
@@ -218,7 +212,9 @@ def test_regions_come_from_the_context_by_chip(tmp_path, grid):
     region = {chip: "alpine" if k % 3 else "boreal" for k, chip in enumerate(ids)}
     write_table(tmp_path / "context", pd.DataFrame({"chip_id": ids[::-1], "region": [region[i] for i in ids[::-1]]}))
     recipe = SplitRecipe(split=Stratified())
-    assign_splits(grid=grid, context=[tmp_path / "context"], recipe=recipe, chips=tmp_path / "chips")
+    assign_splits(
+        grid=grid, context=[tmp_path / "context"], labels=[], official=[], recipe=recipe, chips=tmp_path / "chips"
+    )
     after = read_table(tmp_path / "chips")
     assert list(after["region"]) == [region[i] for i in after["chip_id"]]
     for name in ("alpine", "boreal"):
@@ -229,5 +225,86 @@ def test_regions_come_from_the_context_by_chip(tmp_path, grid):
 def test_an_empty_split_is_an_error(tmp_path, grid):
     recipe = SplitRecipe(split=Geobands(n_bands=10, buffer_m=50_000))
     with pytest.raises(TerraprobeError, match=r"no chip for train, val among 200 .*Lower n_bands or buffer_m"):
-        assign_splits(grid=grid, context=[], recipe=recipe, chips=tmp_path / "chips")
+        assign_splits(grid=grid, context=[], labels=[], official=[], recipe=recipe, chips=tmp_path / "chips")
     assert not (tmp_path / "chips").exists()
+
+
+def test_the_rule_stands_in_the_metadata(tmp_path, grid):
+    rule = Blocks(side_km=3.0, buffer_m=320)
+    assign_splits(
+        grid=grid, context=[], labels=[], official=[], recipe=SplitRecipe(split=rule), chips=tmp_path / "chips"
+    )
+    assert Blocks.model_validate_json(table_metadata(tmp_path / "chips")["split"]) == rule
+
+
+def test_blocks_are_buffered(tmp_path, grid):
+    before, after = (tmp_path / name for name in ("before", "after"))
+    for path, buffer_m in ((before, 0.0), (after, 320.0)):
+        recipe = SplitRecipe(split=Blocks(side_km=3.0, buffer_m=buffer_m))
+        assign_splits(grid=grid, context=[], labels=[], official=[], recipe=recipe, chips=path)
+    whole, frame = read_table(before), read_table(after)
+    assert set(frame["split"]) == {*PARTS, BUFFER}
+    assert (frame["split"] == whole["split"])[frame["split"] != BUFFER].all()
+    kept = frame[frame["split"] != BUFFER].reset_index(drop=True)
+    split = kept["split"].to_numpy()
+    pairs = [(i, j) for i in range(len(kept)) for j in range(i) if split[i] != split[j]]
+    assert min(ground_m(kept, i, j) for i, j in pairs[:: max(1, len(pairs) // 400)]) >= 320
+
+
+def test_a_buffer_that_leaves_no_block(tmp_path, grid):
+    recipe = SplitRecipe(split=Blocks(side_km=3.0, buffer_m=50_000))
+    with pytest.raises(TerraprobeError, match=r"split blocks: no chip for train, val .*Lower side_km or buffer_m"):
+        assign_splits(grid=grid, context=[], labels=[], official=[], recipe=recipe, chips=tmp_path / "chips")
+
+
+def test_an_official_split_goes_by_source(tmp_path):
+    sources = [("a", "b", "c", "d")[k % 4] for k in range(200)]
+    write_table(tmp_path / "grid", chips(CELL_GRID).assign(source=sources), {"chip_px": "64"})
+    listed = tmp_path / "official.csv"
+    listed.write_text("source,split\na,train\nb,test\nd,train\nc,val\n")
+    recipe = SplitRecipe(split=Official(file=str(listed)))
+    assign_splits(
+        grid=tmp_path / "grid", context=[], labels=[], official=[listed], recipe=recipe, chips=tmp_path / "chips"
+    )
+    after = read_table(tmp_path / "chips")
+    of_source = {"a": "train", "b": "test", "c": "val", "d": "train"}
+    assert list(after["split"]) == [of_source[source] for source in sources]
+
+
+def test_an_official_split_without_val(tmp_path, grid):
+    listed = tmp_path / "official.csv"
+    listed.write_text("source,split\ns,train\n")
+    recipe = SplitRecipe(split=Official(file=str(listed)))
+    with pytest.raises(TerraprobeError, match=r"split official: no chip for val, test .*Name sources"):
+        assign_splits(grid=grid, context=[], labels=[], official=[listed], recipe=recipe, chips=tmp_path / "chips")
+
+
+def scattered_grid(tmp_path):
+    """400 chips over 10 by 8 degrees, and labels in another order with one field of 60 km."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"crs": "EPSG:32632", "left": rng.permutation(900)[:400] * 800.0 + 1e5})
+    rows["top"] = 5_000_000 + rng.permutation(900)[:400] * 800.0
+    frame = chip_frame(rows.assign(block=[f"b{k}" for k in range(400)], shard="000", source="s"), 64)
+    write_table(tmp_path / "grid", frame, {"chip_px": "64"})
+    field = smooth_field(SimulatedWorld(seed=1), "label", *chip_centres(frame), 60.0)
+    labels = pd.DataFrame({"chip_id": frame["chip_id"], "green": field, "mod44b_coverage": np.linspace(0, 1, 400)})
+    write_table(tmp_path / "labels", labels.sample(frac=1, random_state=1))
+    return tmp_path / "grid", tmp_path / "labels"
+
+
+def test_the_labels_give_the_side_which_the_metadata_keep(tmp_path):
+    grid, labels = scattered_grid(tmp_path)
+    recipe = SplitRecipe(split=Blocks())
+    assign_splits(grid=grid, context=[], labels=[labels], official=[], recipe=recipe, chips=tmp_path / "chips")
+    rule = Blocks.model_validate_json(table_metadata(tmp_path / "chips")["split"])
+    assert rule.side_km == pytest.approx(120, rel=0.35)
+    again = SplitRecipe(split=rule)
+    assign_splits(grid=grid, context=[], labels=[], official=[], recipe=again, chips=tmp_path / "again")
+    assert (tmp_path / "chips").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_blocks_without_side_and_labels(tmp_path, grid):
+    with pytest.raises(TerraprobeError, match=r"no side_km, and no labels that give it\. Give side_km"):
+        assign_splits(
+            grid=grid, context=[], labels=[], official=[], recipe=SplitRecipe(split=Blocks()), chips=tmp_path / "c"
+        )

@@ -19,10 +19,11 @@ from pretraining import POISON, TINY, make_collection, specs
 from terraprobe.describe import describe, describe_command
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS, load_method
-from terraprobe.methods.clip3 import MODULE_ATTRIBUTES, Clip3, Clip3Recipe, draw_usable, pairwise_loss
+from terraprobe.methods.clip3 import Clip3, Clip3Recipe, draw_usable, pairwise_loss
 from terraprobe.normalisation import fit_input
 from terraprobe.pool import ChipPool
 from terraprobe.ranks import gather_rows
+from terraprobe.towers import MODULE_ATTRIBUTES
 
 
 def reference_loss(embeddings, present, scale):

@@ -11,8 +11,8 @@ from terraprobe.probes.forest import ForestRecipe, score_forest, select_forest
 
 SPLITS = np.array(["train", "train", "train", "val", "test"])
 RECIPE = ForestRecipe(
-    evaluation="few", collection="toy", tasks=("green", "rare", "flat"), sizes=(0, 10, 1000), repeats=2, full_repeats=1,
-    trees=(3, 6), depths=(2, 4), selection_shots=20, resamples=200, seed=5,
+    evaluation="few", collection="toy", train_on=("toy",), tasks=("green", "rare", "flat"), sizes=(0, 10, 1000),
+    repeats=2, full_repeats=1, trees=(3, 6), depths=(2, 4), selection_shots=20, resamples=200, seed=5,
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ class World:
         paths = SimpleNamespace(
             chips=folder / "chips.parquet", labels=folder / "labels.parquet", embeddings=folder / "enc.parquet",
             floors=folder / "floors.parquet", selection=folder / "sel.json", scores=folder / "s.parquet",
-            blocks=folder / "b.parquet",
+            blocks=folder / "b.parquet", optimism=folder / "o.parquet",
         )  # fmt: skip
         write_table(paths.chips, self.chips)
         write_table(paths.labels, self.labels)
@@ -54,7 +54,8 @@ class World:
 
 def run(paths: SimpleNamespace, recipe: ForestRecipe = RECIPE) -> SimpleNamespace:
     """Both stages on an encoder and the floors at once."""
-    inputs = {"embeddings": [paths.embeddings, paths.floors], "chips": paths.chips, "labels": paths.labels}
+    inputs = {"embeddings": [paths.embeddings, paths.floors], "chips": [paths.chips], "labels": [paths.labels]}
     select_forest(**inputs, recipe=recipe, selection=paths.selection)
-    score_forest(**inputs, selection=paths.selection, recipe=recipe, scores=paths.scores, blocks=paths.blocks)
+    outputs = {"scores": paths.scores, "blocks": paths.blocks, "optimism": paths.optimism}
+    score_forest(**inputs, selection=paths.selection, recipe=recipe, **outputs)
     return paths

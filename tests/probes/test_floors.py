@@ -152,7 +152,7 @@ def test_every_floor_has_its_rows(place):
     path = place.measure()
     frame = read_table(path)
     counts = frame.groupby(["floor", "modality"]).size().to_dict()
-    floors = ("climate", "coordinates", "image_stats")
+    floors = ("climate", "coordinates", "image_stats", "mean_sd")
     assert counts == {(floor, m): N for floor in floors for m in ("fixed", "varied", "concat")}
     assert {m: _features(path, "image_stats", m).shape[1] for m in ("fixed", "varied", "concat")} == {
         "fixed": 24, "varied": 12, "concat": 36,

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from terraprobe.artifacts import read_json, read_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.probes.bench import Bench, Problem
+from terraprobe.probes.bench import Bench, Problem, Source
 from terraprobe.probes.forest import ForestRecipe, predict_forest, score_forest, select_forest
 
 
@@ -22,11 +22,24 @@ def _table(paths, **where):
     return frame
 
 
-def _bench(paths, splits=("train", "test"), *, stratified=False):
-    return Bench.load(
-        [paths.embeddings], paths.chips, paths.labels, splits=splits, tasks=("green", "rare"), seed=5,
-        stratified=stratified,
-    )  # fmt: skip
+def _bench(paths, splits=("train", "test"), *, stratified=False, permuted=False):
+    source = Source([paths.embeddings], paths.chips, paths.labels, splits)
+    return Bench.load([source], tasks=("green", "rare"), seed=5, stratified=stratified, permuted=permuted)
+
+
+def test_permuted_labels_move_whole_blocks_within_their_split(tmp_path):
+    paths = World().write(tmp_path)
+    own, null = _bench(paths), _bench(paths, permuted=True)
+    assert own.chips.equals(null.chips)
+    moved = own.chips.assign(own=own.labels["green"], null=null.labels["green"])
+    assert (moved["own"] != moved["null"]).mean() > 0.8
+    for _, part in moved.groupby("split"):
+        blocks = {kind: {tuple(b) for _, b in part.groupby("block")[kind]} for kind in ("own", "null")}
+        assert blocks["own"] == blocks["null"]
+    again = _bench(paths, splits=("train", "val"), permuted=True)  # what selection reads: the same train labels
+    train = again.chips["split"] == "train"
+    kept = moved.set_index("chip_id").loc[again.chips.loc[train, "chip_id"], "null"]
+    assert np.array_equal(kept, again.labels["green"][train])
 
 
 def test_the_first_trees_of_a_forest_are_the_smaller_forest():
@@ -233,8 +246,8 @@ def test_features_without_a_train_chip_are_reported_and_not_a_crash(tmp_path):
 
 
 def test_another_recipe_or_other_features_need_another_selection(scored, tmp_path):
-    inputs = {"chips": scored.chips, "labels": scored.labels, "selection": scored.selection}
-    outputs = {"scores": tmp_path / "s", "blocks": tmp_path / "b"}
+    inputs = {"chips": [scored.chips], "labels": [scored.labels], "selection": scored.selection}
+    outputs = {"scores": tmp_path / "s", "blocks": tmp_path / "b", "optimism": tmp_path / "o"}
     other = RECIPE.model_copy(update={"seed": 6})
     with pytest.raises(TerraprobeError, match="another recipe"):
         score_forest(embeddings=[scored.embeddings], recipe=other, **inputs, **outputs)
@@ -276,14 +289,14 @@ def test_broken_files_are_explained(scored, tmp_path):
     for path, message in ((cut, "not a whole Parquet file"), (Path("absent.parquet"), "not found")):
         with pytest.raises(TerraprobeError, match=message):
             select_forest(
-                embeddings=[path], chips=scored.chips, labels=scored.labels, recipe=RECIPE, selection=tmp_path / "x"
+                embeddings=[path], chips=[scored.chips], labels=[scored.labels], recipe=RECIPE, selection=tmp_path / "x"
             )
 
 
 def test_one_file_given_twice_is_explained(scored, tmp_path):
     with pytest.raises(TerraprobeError, match="come twice"):
         select_forest(
-            embeddings=[scored.floors] * 2, chips=scored.chips, labels=scored.labels, recipe=RECIPE,
+            embeddings=[scored.floors] * 2, chips=[scored.chips], labels=[scored.labels], recipe=RECIPE,
             selection=tmp_path / "x",
         )  # fmt: skip
 

@@ -1,21 +1,24 @@
 """Curves, dots and paired differences."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from probes_world import RECIPE, World, run
 
-from terraprobe.artifacts import read_table
+from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
+from terraprobe.probes.optimism import optimism_table
+from terraprobe.probes.pooling import ALL_TASKS, PoolRecipe
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
 from terraprobe.probes.summary import compare, resample_points, summarise
 
 
-def _gather(folder, *scored):
-    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences")}
-    gather_scores(
-        scores=[s.scores for s in scored], blocks=[s.blocks for s in scored], recipe=SummaryRecipe(resamples=300), **out
-    )
+def _gather(folder, *scored, **recipe):
+    out = {name: folder / f"{name}.parquet" for name in ("table", "summary", "differences", "pooled", "gaps")}
+    inputs = {name: [getattr(s, name) for s in scored] for name in ("scores", "blocks", "optimism")}
+    gather_scores(**inputs, recipe=SummaryRecipe(resamples=300, **recipe), **out)
     return {name: read_table(path) for name, path in out.items()}
 
 
@@ -155,3 +158,65 @@ def _made(folder):
 
 def _folder(world, folder):
     return world.write(_made(folder))
+
+
+def _world(k, right, rival):
+    """A made-up world of its own: a trained encoder of two seeds and one floor, hits by block."""
+    seeds = [_counts(f"enc_s{s}", "", "m", right + s) for s in (0, 1)]
+    frame = pd.concat([*seeds, _counts("", "image_stats", "m", rival)]).assign(evaluation=f"e{k}", collection=f"c{k}")
+    return frame, _score(frame)
+
+
+def _pooled(folder, *worlds, **recipe):
+    files = []
+    for k, (blocks, scores) in enumerate(worlds):
+        paths = SimpleNamespace(**{name: folder / f"{name}{k}" for name in ("blocks", "scores", "optimism")})
+        write_table(paths.blocks, blocks)
+        write_table(paths.scores, scores)
+        write_table(paths.optimism, optimism_table([], f"e{k}", f"c{k}"))
+        files.append(paths)
+    return _gather(folder, *files, **recipe)
+
+
+ARMS = {"enc": ("enc_s0", "enc_s1")}
+
+
+def test_seeds_are_judged_as_one_arm(tmp_path):
+    base = np.array([1, 5, 4, 6, 2, 8, 3, 7])
+    tables = _pooled(tmp_path, _world(0, base, base), arms=ARMS)
+    trained = tables["summary"].query("arm == 'trained'")
+    assert trained["encoder"].tolist() == ["enc"] and trained["n_forests"].tolist() == [2]
+    assert set(tables["table"]["encoder"]) == {"enc_s0", "enc_s1", ""}  # the long table keeps every seed
+    row = tables["differences"].iloc[0]
+    assert row["difference"] == pytest.approx(0.05)  # seeds gain 0 and 0.1
+    assert row["low"] == pytest.approx(0.0) and row["high"] == pytest.approx(0.1)  # resampled over two seeds
+
+
+def test_a_pool_averages_over_its_evaluations_and_resamples_each_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    rivals = [rng.integers(2, 8, 40) for _ in range(2)]
+    noise = [rng.integers(-1, 2, 40) for _ in range(2)]
+    worlds = [_world(k, rival + gain + 1, rival) for k, (rival, gain) in enumerate(zip(rivals, noise, strict=True))]
+    pools = (PoolRecipe(name="both", evaluations=("e0", "e1")), PoolRecipe(name="one", evaluations=("e0",)))
+    tables = _pooled(tmp_path, *worlds, arms=ARMS, pools=pools)
+    pooled = tables["pooled"].set_index(["pool", "task"])
+    assert set(pooled["rival"]) == {"image_stats"}
+    whole = pooled.loc[("both", ALL_TASKS)]
+    expected = np.mean([w[1].query("encoder != ''")["value"].mean() - w[1].query("floor != ''")["value"].mean()
+                        for w in worlds])  # fmt: skip
+    assert whole["difference"] == pytest.approx(expected) == pytest.approx(pooled.loc[("both", "t"), "difference"])
+    assert (whole["n_evaluations"], whole["n_pairs"], whole["n_blocks"], whole["n_better"]) == (2, 2, 80, 2)
+    width = {
+        name: pooled.loc[(name, ALL_TASKS), "high"] - pooled.loc[(name, ALL_TASKS), "low"] for name in ("both", "one")
+    }
+    assert width["both"] < 0.85 * width["one"]  # two worlds, independent blocks: about 1 / sqrt(2)
+
+
+def test_unbalanced_tasks_and_other_chips_stay_out_of_a_pool(tmp_path):
+    base = np.arange(1, 9)
+    blocks, scores = _world(0, base, base)
+    pools = (PoolRecipe(name="p", evaluations=("e0",)),)
+    for k, change in enumerate(({"balanced": False}, {"test_set": [*"yxx"]})):
+        folder = tmp_path / str(k)
+        folder.mkdir()
+        assert not len(_pooled(folder, (blocks, scores.assign(**change)), arms=ARMS, pools=pools)["pooled"])

@@ -13,9 +13,12 @@ from shapely.geometry import box
 
 from terraprobe.artifacts import write_json, write_table
 from terraprobe.chips.store import StoreLayer, seal, write_shard
+from terraprobe.collections.leakage import LeakageLimit, LeakageRecipe, audit_leakage
 from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.probes.optimism import COLUMNS, GAP_KEY
+from terraprobe.probes.pooling import PoolRecipe
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
-from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, ReportRecipe
+from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, PoolNote, ReportRecipe
 from terraprobe.report.page import write_report
 from terraprobe.report.projection import ProjectionRecipe, project_embeddings
 
@@ -26,6 +29,7 @@ TOWERS = {"clip3_s2": ("visible", "infrared", "concat"), "clip3_sim": ("s2", "s1
 ON = {"clip3_s2": "scene", "clip3_sim": "sim"}
 
 
+POOLS = (PoolRecipe(name="both", evaluations=("forest_scene", "forest_sim")),)
 RECIPE = ReportRecipe(
     study="made-up",
     title="A made-up study",
@@ -47,6 +51,9 @@ RECIPE = ReportRecipe(
     evaluations=(
         EvaluationNote(name="forest_scene", title="Few-shot forests on Scene", collection="scene"),
         EvaluationNote(name="forest_sim", title="Few-shot forests on Simland", collection="sim"),
+    ),
+    pools=(
+        PoolNote(name="both", title="Both places", evaluations=("forest_scene", "forest_sim"), simulated=True),
     ),
 )  # fmt: skip
 
@@ -71,6 +78,9 @@ class Study:
             "scores": root / "scores.parquet",
             "summary": root / "summary.parquet",
             "differences": root / "differences.parquet",
+            "pooled": root / "pooled.parquet",
+            "optimism": root / "optimism.parquet",
+            "leakage": sorted(root.glob("collections/*/leakage.json")),
         }
 
 
@@ -98,7 +108,7 @@ def fabricate(root: Path, rows: int = 10, columns: int = 12, places: int = 80) -
     rng = np.random.default_rng(0)
     scene, sim = scene_chips(rows, columns), place_chips(places, rng)
     for name, chips in (("scene", scene), ("sim", sim)):
-        write_table(root / "collections" / name / "chips.parquet", chips)
+        write_table(root / "collections" / name / "chips.parquet", chips, {"chip_px": str(PX)})
     stores = root / "collections" / "scene" / "chips", root / "collections" / "sim" / "chips"
     fill_store(stores[0] / "s2_l1c", MODALITIES["s2_l1c"], scene, rng)
     for name in ("s2_rgb_monthly", "s1_grd_monthly", "s1_coherence"):
@@ -109,6 +119,12 @@ def fabricate(root: Path, rows: int = 10, columns: int = 12, places: int = 80) -
         values = {task: label_values(task, chips, rng) for task in TASKS[collection]}
         labels = pd.DataFrame({"chip_id": chips["chip_id"], **values})
         write_table(root / "collections" / collection / "labels.parquet", labels)
+        folder = root / "collections" / collection
+        audit_leakage(
+            chips=folder / "chips.parquet", labels=[folder / "labels.parquet"], pretraining=[],
+            recipe=LeakageRecipe(collection=collection, limit=LeakageLimit(pretraining_overlap=None)),
+            leakage=folder / "leakage.json", picture=folder / "leakage.png",
+        )  # fmt: skip
     scores, blocks = [], []
     for encoder, collection in ON.items():
         chips = {"scene": scene, "sim": sim}[collection]
@@ -287,11 +303,17 @@ def write_scores(root: Path, scores: list[pd.DataFrame], blocks: list[pd.DataFra
     for k, (table, counts) in enumerate(zip(scores, blocks, strict=True)):
         write_table(root / "scores" / f"{k}.parquet", table)
         write_table(root / "blocks" / f"{k}.parquet", counts)
+        names = table[table["primary"] & table["value"].notna()].drop_duplicates([*GAP_KEY])
+        gaps = names.assign(value_random=names["value"] + 0.0625, value_spatial=names["value"], gap=0.0625)
+        write_table(root / "optimism" / f"{k}.parquet", gaps[list(COLUMNS)])
     gather_scores(
         scores=sorted((root / "scores").glob("*.parquet")),
         blocks=sorted((root / "blocks").glob("*.parquet")),
-        recipe=SummaryRecipe(resamples=200),
+        recipe=SummaryRecipe(resamples=200, pools=POOLS),
         table=root / "scores.parquet",
         summary=root / "summary.parquet",
         differences=root / "differences.parquet",
+        pooled=root / "pooled.parquet",
+        optimism=sorted((root / "optimism").glob("*.parquet")),
+        gaps=root / "optimism.parquet",
     )

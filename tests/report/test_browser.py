@@ -12,13 +12,13 @@ BROWSER = next(
 )
 ACT = """
 <script>
-const table = document.querySelector("table.live");
+const table = document.querySelector("#table-scores");
 const heads = [...table.tHead.rows[0].cells];
 const at = heads.findIndex((head) => head.textContent === "value");
 heads[at].querySelector("button").click();
 heads[at].querySelector("button").click();
 const values = [...table.tBodies[0].rows].map((row) => row.cells[at].dataset.v).filter((v) => v !== "").map(Number);
-const select = document.querySelector(".filters select");
+const select = table.closest("section").querySelector(".filters select");
 select.value = "forest_sim";
 select.dispatchEvent(new Event("change"));
 const shown = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[0].textContent);

@@ -51,6 +51,20 @@ def test_numbers_equal_the_scores(page: Path, study: Any) -> None:
     assert seen > 100
 
 
+def test_a_pool_is_told_with_its_intervals(page: Path, study: Any) -> None:
+    html = page.read_text()
+    pooled = read_table(study.root / "pooled.parquet").query("n_shots == 100 and modality == 'concat' and task == ''")
+    assert "Pooled: Both places" in html and 'id="fig-pool-both-concat"' in html
+    told = re.search(r"<li>(The concatenated embeddings, .*?)</li>", html)
+    assert told
+    for row in pooled[pooled["rival"] == "image_stats"].itertuples():
+        numbers = [f"{v:+.3f}".replace("-", "−") for v in (row.difference, row.low, row.high)]
+        assert f"image statistics {numbers[0]} [{numbers[1]}, {numbers[2]}], not judged (fewer than 30 test" in told[1]
+    heads, rows = rows_of(html, "pool-both")
+    assert len(rows) == len(read_table(study.root / "pooled.parquet"))
+    assert {row[heads.index("task")][0] for row in rows} >= {"all tasks", "vegetation"}
+
+
 def test_csv_holds_every_digit(page: Path, study: Any) -> None:
     table = pd.read_csv(page.parent / "tables" / "episodes.csv", keep_default_na=False, na_values=[""])
     scores = read_table(study.root / "scores.parquet")
@@ -126,6 +140,7 @@ def test_a_study_too_small_for_health_and_comparisons(study: Any, tmp_path: Path
     ("argument", "value", "words"),
     [
         ("chips", [], "no chips.parquet of collection scene; given: none"),
+        ("leakage", [], "no leakage.json of collection scene; given: none"),
         ("cards", [], "no card.json of encoder clip3_s2"),
         ("histories", [], "no history.parquet of encoder clip3_s2"),
     ],

@@ -1,6 +1,7 @@
 """The whole pipeline on the mini study: it runs, does nothing the second time, and reruns only what changed."""
 
 import re
+import shutil
 
 import pytest
 import yaml
@@ -39,6 +40,8 @@ def test_every_artifact_is_there_with_its_record(finished):
     for name in (
         "collections/land/chips.parquet",
         "collections/land/context.parquet",
+        "collections/land/leakage.json",
+        "collections/land/leakage.png",
         "collections/land/chips/s2_rgb_monthly/spec.json",
         "collections/land/labels.parquet",
         "encoders/tiny/encoder.safetensors",
@@ -46,7 +49,9 @@ def test_every_artifact_is_there_with_its_record(finished):
         "embeddings/tiny/land.parquet",
         "selection/landcover/tiny.json",
         "scores/landcover/tiny.parquet",
+        "scores/landcover/tiny.optimism.parquet",
         "scores.parquet",
+        "optimism.parquet",
         "report/index.html",
     ):
         assert (results / name).is_file(), name
@@ -79,6 +84,60 @@ def test_a_training_setting_reruns_from_pretraining_on(finished, tmp_path):
     assert "pretrain_encoder" in rules
     assert "embed_chips_land" in rules
     assert not rules & {"simulate_places_land_000", "cut_chips", "seal_store", "assign_splits", "measure_floors"}
+
+
+def leave_one_out(content):
+    """A second simulated Earth, and each of both judged after learning on the other."""
+    land = content["collections"][0]
+    content["collections"].append({**land, "name": "isles", "world": {**land["world"], "seed": 4}})
+    own = content["evaluations"][0]
+    content["evaluations"] = [
+        {**own, "name": f"on_{one}", "collection": one, "train_on": [other]}
+        for one, other in (("land", "isles"), ("isles", "land"))
+    ]
+
+
+def test_leave_one_collection_out_selects_without_the_one_left_out(finished, tmp_path):
+    folder, _ = finished
+    done = snakemake(folder, "--dry-run", study=changed(tmp_path, leave_one_out))
+    assert done.returncode == 0, done.stdout
+    jobs = re.findall(
+        r"^rule (select|score)_forest:\n    input: (.*)\n    output: \S*/on_(\w+)/", done.stdout, re.MULTILINE
+    )
+    assert len(jobs) == 8
+    for stage, files, judged in jobs:
+        read = {one for one in ("land", "isles") if re.search(rf"{one}[/.]", files)}
+        assert read == ({"land", "isles"} if stage == "score" else {"land", "isles"} - {judged})
+
+
+def test_only_blocks_without_a_side_wait_for_labels(finished, tmp_path):
+    folder, _ = finished
+    for split, waits in (({"kind": "blocks"}, True), ({"kind": "blocks", "side_km": 90}, False)):
+        study = changed(tmp_path, lambda content, split=split: content["collections"][0].update(split=split))
+        done = snakemake(folder, "--dry-run", study=study)
+        (files,) = re.findall(r"^rule assign_splits:\n    input: (.*)\n", done.stdout, re.MULTILINE)
+        assert ("land/labels.parquet" in files) == waits
+
+
+def test_a_limit_reruns_the_audit_and_the_report_alone(finished, tmp_path):
+    folder, _ = finished
+    study = changed(tmp_path, lambda content: content["collections"][0].update(leakage_limit={"touching_pairs": 0}))
+    assert planned(folder, study=study) == ["audit_leakage", "write_report"]
+
+
+def test_a_broken_limit_stops_the_run_with_its_figure(finished, tmp_path):
+    folder, _ = finished
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy, symlinks=True)
+    split = {"kind": "stratified"}
+    study = changed(
+        tmp_path,
+        lambda content: content["collections"][0].update(split=split, leakage_limit={"share_within_1_km": 0.1}),
+    )
+    done = snakemake(copy, "--until", "score_forest", study=study)
+    assert done.returncode != 0
+    assert re.search(r"leakage of collection land: share_within_1_km is \S+, its leakage_limit is 0\.1;", done.stdout)
+    assert not re.search(r"score-forest: wrote", done.stdout)
 
 
 def test_threads_rerun_nothing(finished):

@@ -136,7 +136,7 @@ def test_an_evaluation_setting_reruns_selection_scores_and_report(finished):
 
 def test_a_label_threshold_reruns_labels_and_what_is_judged_by_them(finished):
     with finished.edited("chips/labels.py", "min_labelled: float = Field(0.05", "min_labelled: float = Field(0.06"):
-        assert finished.planned() == {"measure_labels land", *SCORED}
+        assert finished.planned() == {"measure_labels land", "audit_leakage land", *SCORED}
 
 
 def test_threads_and_cores_rerun_nothing(finished):

@@ -77,3 +77,26 @@ for entry in (c for c in STUDY.collections if c.kind == "simulated"):
             shell:
                 "python -m terraprobe simulate-places --recipe {params.recipe:q} --code {params.code}"
                 " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
+
+
+rule index_folder:
+    """List what the user's own GeoTIFFs of one layer hold; the files themselves stay as and where they are."""
+    input:
+        tiles=lambda w: tiles(w.collection, w.layer),
+    output:
+        manifest=f"{COLLECTION}/tiles/{{layer}}.json",
+    log:
+        f"{ROOT}/logs/index_folder/{{collection}}-{{layer}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/index_folder/{{collection}}-{{layer}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        recipe=lambda w: recipe(**NAMES[w.collection].index_recipe(w.layer)),
+        code=code("index-folder"),
+    shell:
+        "python -m terraprobe index-folder --recipe {params.recipe:q} --code {params.code}"
+        " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"

@@ -8,7 +8,7 @@ rule cut_chips:
     input:
         grid=f"{COLLECTION}/grid.parquet",
         tiles=lambda w: tiles(w.collection, w.layer, w.shard),
-        manifest=lambda w: manifest(w.collection, w.shard),
+        manifest=lambda w: manifest(w.collection, w.shard, w.layer),
     output:
         pixels=f"{STORE}/{{shard}}.npy",
         valid=f"{STORE}/{{shard}}.valid.npy",
@@ -22,7 +22,7 @@ rule cut_chips:
         mem_mb=2000,
         runtime=120,
     params:
-        recipe=lambda w: recipe(layer=w.layer, shard=w.shard),
+        recipe=lambda w: recipe(layer=w.layer, shard=w.shard, **own_classes(w)),
         code=code("cut-chips"),
     shell:
         "python -m terraprobe cut-chips --grid {input.grid} --manifest {input.manifest} --recipe {params.recipe:q}"
@@ -50,7 +50,7 @@ rule seal_store:
         mem_mb=1000,
         runtime=60,
     params:
-        recipe=lambda w: recipe(layer=w.layer),
+        recipe=lambda w: recipe(layer=w.layer, **own_classes(w)),
         code=code("seal-store"),
     shell:
         "python -m terraprobe seal-store --grid {input.grid} --shards {input.shards} --recipe {params.recipe:q}"

@@ -70,26 +70,55 @@ def towers_read(encoders, collection):
 def tiles(collection, layer=None, shard=None):
     """Raw files of a collection, of one layer and one storage shard where these are given."""
     entry = NAMES[collection]
+    layers = [layer] if layer else [*entry.modalities, *entry.labels]
+    if entry.kind == "folder":
+        return [file for one in layers for file in entry.files[one]]
     if entry.kind == "scene":
         folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
     else:
         places = [p for s, part in enumerate(entry.places) if shard in (None, f"{s:03d}") for p in part]
         folder, files = f"{ROOT}/collections/{collection}/tiles", raw_files(entry.world, places)
-    layers = [layer] if layer else [*entry.modalities, *entry.labels]
     return [f"{folder}/{name}" for one in layers for name in files[one]]
 
 
-def manifest(collection, shard):
-    """What lists the raw files of one storage shard."""
+def manifest(collection, shard, layer=None):
+    """What lists the raw files of one storage shard; of one layer in a folder of the user's own files."""
     entry = NAMES[collection]
+    if entry.kind == "folder":
+        return f"{ROOT}/collections/{collection}/tiles/{layer}.json"
     if entry.kind == "scene":
         return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
     return f"{ROOT}/collections/{collection}/tiles/{shard}.json"
 
 
+def laid_on(collection):
+    """What the grid of a collection is read off; nothing where its places are known without a file."""
+    entry = NAMES[collection]
+    if entry.kind == "folder":
+        return [manifest(collection, None, entry.modalities[0])]
+    return tiles(collection, "s2_l1c") if entry.kind == "scene" else []
+
+
+def own_classes(w):
+    """Classes of a user's own label layer, for a recipe; nothing for any other layer."""
+    entry = NAMES[w.collection]
+    return entry.own_classes(w.layer) if entry.kind == "folder" else {}
+
+
 def context(collection):
     """The context of a collection, or nothing where its source has none."""
-    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].kind == "simulated" else []
+    return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].has_context else []
+
+
+def context_read(encoders, collection):
+    """The context of a collection where one of these encoders is conditioned on it."""
+    return context(collection) if any(STUDY.encoder(e).takes_context for e in encoders) else []
+
+
+def official(collection):
+    """The list of splits that a collection was published with, where it is split so."""
+    split = NAMES[collection].split
+    return [split.file] if split.kind == "official" else []
 
 
 def trained_on(encoder):
@@ -97,17 +126,36 @@ def trained_on(encoder):
     return STUDY.encoder(encoder).collections
 
 
-def features(w):
-    """What a probe judges: an encoder's embeddings of the evaluation's collection, or the floors."""
-    collection = STUDY.evaluation(w.evaluation).collection
-    if w.encoder == "floors":
-        return f"{ROOT}/floors/{collection}.parquet"
-    return f"{ROOT}/embeddings/{w.encoder}/{collection}.parquet"
+def labels_of(collection):
+    """The chip-level labels of a collection, or nothing where it has none."""
+    return [f"{ROOT}/collections/{collection}/labels.parquet"] if NAMES[collection].labels else []
 
 
-def judged_in(w, name):
-    """A file of the collection that an evaluation is done on."""
-    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/{name}.parquet"
+def pretrained_elsewhere(collection):
+    """Chips of the other collections that an encoder which embeds this one learns from."""
+    others = dict.fromkeys(c for e in STUDY.encoders_of(collection) for c in trained_on(e) if c != collection)
+    return [f"{ROOT}/collections/{c}/chips.parquet" for c in others]
+
+
+def probed(w, name, test=False):
+    """A file of each collection that an evaluation learns from; for the test also of the one that it judges."""
+    evaluation = STUDY.evaluation(w.evaluation)
+    collections = evaluation.collections if test else evaluation.trained_on
+    if name == "features":
+        folder = "floors" if w.encoder == "floors" else f"embeddings/{w.encoder}"
+        return [f"{ROOT}/{folder}/{collection}.parquet" for collection in collections]
+    return [f"{ROOT}/collections/{collection}/{name}.parquet" for collection in collections]
+
+
+def drawn_of(collection):
+    """Encoders whose embeddings of a collection are drawn: of several seeds the first."""
+    first = {e.members[0].name for e in STUDY.encoders}
+    return [name for name in STUDY.encoders_of(collection) if name in first]
+
+
+def audit_of(w):
+    """The leakage audit of the collection that an evaluation is done on."""
+    return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/leakage.json"
 
 
 def score_files(kind):

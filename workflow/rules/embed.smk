@@ -8,6 +8,7 @@ for name in (c.name for c in STUDY.collections if STUDY.encoders_of(c.name)):
         input:
             chips=f"{ROOT}/collections/{name}/chips.parquet",
             stores=towers_read(STUDY.encoders_of(name), name),
+            context=context_read(STUDY.encoders_of(name), name),
             cards=[f"{ROOT}/encoders/{e}/card.json" for e in STUDY.encoders_of(name)],
             weights=[f"{ROOT}/encoders/{e}/encoder.safetensors" for e in STUDY.encoders_of(name)],
         output:
@@ -27,6 +28,6 @@ for name in (c.name for c in STUDY.collections if STUDY.encoders_of(c.name)):
             recipe=recipe(collection=name, channels=STUDY.embedding_channels, random_inits=STUDY.random_inits),
             code=code("embed-chips", *{METHODS[STUDY.encoder(e).method] for e in STUDY.encoders_of(name)}),
         shell:
-            "python -m terraprobe embed-chips --chips {input.chips} --stores {input.stores} --cards {input.cards}"
-            " --weights {input.weights} --recipe {params.recipe:q} --code {params.code}"
+            "python -m terraprobe embed-chips --chips {input.chips} --stores {input.stores} --context {input.context}"
+            " --cards {input.cards} --weights {input.weights} --recipe {params.recipe:q} --code {params.code}"
             " --embeddings {output.embeddings} 2>&1 | tee -i {log} >&2"

@@ -29,9 +29,9 @@ rule measure_floors:
 rule select_forest:
     """Choose trees and depth on validation; no test row is read."""
     input:
-        embeddings=features,
-        chips=lambda w: judged_in(w, "chips"),
-        labels=lambda w: judged_in(w, "labels"),
+        embeddings=lambda w: probed(w, "features"),
+        chips=lambda w: probed(w, "chips"),
+        labels=lambda w: probed(w, "labels"),
     output:
         selection=f"{ROOT}/selection/{{evaluation}}/{{encoder}}.json",
     log:
@@ -54,13 +54,16 @@ rule select_forest:
 rule score_forest:
     """Score the test split, once, with what validation chose."""
     input:
-        embeddings=features,
-        chips=lambda w: judged_in(w, "chips"),
-        labels=lambda w: judged_in(w, "labels"),
+        embeddings=lambda w: probed(w, "features", test=True),
+        chips=lambda w: probed(w, "chips", test=True),
+        labels=lambda w: probed(w, "labels", test=True),
         selection=f"{ROOT}/selection/{{evaluation}}/{{encoder}}.json",
+        # No score of a collection whose audit stops the run. Ancient: what the audit found changes no score.
+        audit=lambda w: ancient(audit_of(w)),
     output:
         scores=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.parquet",
         blocks=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.blocks.parquet",
+        optimism=f"{ROOT}/scores/{{evaluation}}/{{encoder}}.optimism.parquet",
     log:
         f"{ROOT}/logs/score_forest/{{evaluation}}-{{encoder}}.log",
     benchmark:
@@ -76,4 +79,4 @@ rule score_forest:
     shell:
         "python -m terraprobe score-forest --embeddings {input.embeddings} --chips {input.chips} --labels {input.labels}"
         " --selection {input.selection} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
-        " --blocks {output.blocks} 2>&1 | tee -i {log} >&2"
+        " --blocks {output.blocks} --optimism {output.optimism} 2>&1 | tee -i {log} >&2"

@@ -6,6 +6,7 @@ rule pretrain_encoder:
     input:
         chips=lambda w: [f"{ROOT}/collections/{c}/chips.parquet" for c in trained_on(w.encoder)],
         stores=lambda w: [s for c in trained_on(w.encoder) for s in towers_read([w.encoder], c)],
+        context=lambda w: [p for c in trained_on(w.encoder) for p in context_read([w.encoder], c)],
     output:
         weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
         card=f"{ROOT}/encoders/{{encoder}}/card.json",
@@ -25,6 +26,6 @@ rule pretrain_encoder:
         recipe=lambda w: recipe(**STUDY.pretrain_recipe(w.encoder)),
         code=lambda w: code("pretrain-encoder", METHODS[STUDY.encoder(w.encoder).method]),
     shell:
-        "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --recipe {params.recipe:q}"
-        " --code {params.code} --weights {output.weights} --card {output.card} --history {output.history}"
-        " 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --context {input.context}"
+        " --recipe {params.recipe:q} --code {params.code} --weights {output.weights} --card {output.card}"
+        " --history {output.history} 2>&1 | tee -i {log} >&2"

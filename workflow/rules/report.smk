@@ -1,6 +1,6 @@
 """What came out: one table of scores, t-SNE pictures, one page."""
 
-EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in STUDY.encoders_of(c)]
+EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in drawn_of(c)]
 LABELLED = [c.name for c in STUDY.collections if c.labels]
 
 
@@ -9,10 +9,13 @@ rule gather_scores:
     input:
         scores=score_files("parquet"),
         blocks=score_files("blocks.parquet"),
+        optimism=score_files("optimism.parquet"),
     output:
         table=f"{ROOT}/scores.parquet",
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
+        pooled=f"{ROOT}/pooled.parquet",
+        gaps=f"{ROOT}/optimism.parquet",
     log:
         f"{ROOT}/logs/gather_scores/all.log",
     benchmark:
@@ -23,16 +26,17 @@ rule gather_scores:
         mem_mb=1000,
         runtime=10,
     params:
-        recipe=recipe(),
+        recipe=recipe(**STUDY.summary_recipe()),
         code=code("gather-scores"),
     shell:
-        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks} --recipe {params.recipe:q}"
-        " --code {params.code} --table {output.table} --summary {output.summary} --differences {output.differences}"
-        " 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe gather-scores --scores {input.scores} --blocks {input.blocks}"
+        " --optimism {input.optimism} --recipe {params.recipe:q} --code {params.code} --table {output.table}"
+        " --summary {output.summary} --differences {output.differences} --pooled {output.pooled}"
+        " --gaps {output.gaps} 2>&1 | tee -i {log} >&2"
 
 
 rule project_embeddings:
-    """t-SNE of every encoder's embeddings of every collection."""
+    """t-SNE of every encoder's embeddings of every collection; of several seeds the first."""
     input:
         embeddings=EMBEDDINGS,
     output:
@@ -60,12 +64,15 @@ rule write_report:
         chips=[f"{ROOT}/collections/{c}/chips.parquet" for c in NAMES],
         labels=[f"{ROOT}/collections/{c}/labels.parquet" for c in LABELLED],
         specs=[s for c in NAMES for kind in ("chips", "labels") for s in stores(c, kind)],
-        cards=[f"{ROOT}/encoders/{e.name}/card.json" for e in STUDY.encoders],
-        histories=[f"{ROOT}/encoders/{e.name}/history.parquet" for e in STUDY.encoders],
+        cards=[f"{ROOT}/encoders/{e.name}/card.json" for e in STUDY.members],
+        histories=[f"{ROOT}/encoders/{e.name}/history.parquet" for e in STUDY.members],
         projections=f"{ROOT}/projections.parquet",
         scores=f"{ROOT}/scores.parquet",
         summary=f"{ROOT}/summary.parquet",
         differences=f"{ROOT}/differences.parquet",
+        pooled=f"{ROOT}/pooled.parquet",
+        optimism=f"{ROOT}/optimism.parquet",
+        leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
     log:
@@ -83,5 +90,6 @@ rule write_report:
     shell:
         "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
-        " --scores {input.scores} --summary {input.summary} --differences {input.differences}"
-        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"
+        " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
+        " --optimism {input.optimism} --leakage {input.leakage} --recipe {params.recipe:q}"
+        " --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

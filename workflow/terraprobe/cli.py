@@ -19,11 +19,13 @@ from terraprobe.errors import TerraprobeError
 
 STAGES = {
     "fetch-scene": "terraprobe.acquire.packaged:fetch_scene",
+    "index-folder": "terraprobe.acquire.folder:index_folder",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
     "lay-grid": "terraprobe.collections.grid:lay_grid",
     "extract-context": "terraprobe.collections.context:extract_context",
     "assign-splits": "terraprobe.collections.splits:assign_splits",
+    "audit-leakage": "terraprobe.collections.leakage:audit_leakage",
     "cut-chips": "terraprobe.chips.cut:cut_chips",
     "seal-store": "terraprobe.chips.cut:seal_store",
     "measure-labels": "terraprobe.chips.labels:measure_labels",

@@ -3,11 +3,16 @@
 import argparse
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terraprobe.errors import TerraprobeError
 from terraprobe.method import Note, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
+from terraprobe.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from terraprobe.normalisation import TowerInput
+    from terraprobe.towers import TowerRecipe
 
 MARKS = {
     "P": "stated in the paper",
@@ -18,19 +23,27 @@ MARKS = {
 """Marks of the specification."""
 
 
-def describe(method: str, overrides: Mapping[str, Any], chip_px: int | None = None) -> dict[str, Any]:
+def describe(
+    method: str,
+    overrides: Mapping[str, Any],
+    chip_px: int | None = None,
+    bands: int | None = None,
+    classes: int | None = None,
+) -> dict[str, Any]:
     """Describe a method with its recipe, or with one that differs from it.
 
     Args:
         method: name of the method table.
         overrides: keys of the recipe that differ.
         chip_px: side of the chips; the paper's where none is given.
+        bands: of a tower that takes all of them at once; those of its recipe where none is given.
+        classes: of a linear head on each tower, which the parameters then count; no head where none is given.
 
     Returns:
         JSON-able: architecture, parameters by part, recipe with marks, notes, deviations.
 
     Raises:
-        TerraprobeError: there is no such method, or the overrides do not fit its recipe.
+        TerraprobeError: there is no such method, or the overrides, the chips or the bands do not fit it.
     """
     import torch
     from pydantic import ValidationError
@@ -43,10 +56,15 @@ def describe(method: str, overrides: Mapping[str, Any], chip_px: int | None = No
         recipe: Any = model.model_validate(dict(overrides))
     except ValidationError as error:
         raise TerraprobeError(f"recipe of {method}: {explain(error, model)}") from error
+    if bands is not None and not kind.whole_chips:
+        raise TerraprobeError(f"--bands: found {bands}, allowed none: a tower of {method} takes one channel at a time")
     side = chip_px or kind.paper_chip_px
     with torch.device("meta"):
-        network = kind(recipe, {}, {}, side)
-    parameters = count_parameters(network.towers)
+        inputs = {name: _input(tower, bands) for name, tower in recipe.towers.items()}
+        network = kind(recipe, inputs, {}, side)
+        head = {"head": torch.nn.Linear(kind.embedding_size(recipe), classes)} if classes else {}
+        heads = torch.nn.ModuleDict({name: torch.nn.ModuleDict(head) for name in network.towers})
+    encoders, parameters = count_parameters(network.towers), count_parameters(network.towers, heads)
     values = sourced(recipe)
     notes = [_note(note) for note in kind.notes]
     deviations = [{"what": key, **value} for key, value in values.items() if value["mark"] != "P"]
@@ -56,11 +74,11 @@ def describe(method: str, overrides: Mapping[str, Any], chip_px: int | None = No
         "architecture": {
             "chip_px": side,
             "towers": {
-                name: {"modality": tower.modality, "bands": list(tower.bands) if tower.bands else "all"}
+                name: {"modality": tower.modality, "bands": bands or (list(tower.bands) if tower.bands else "all")}
                 for name, tower in recipe.towers.items()
             },
         },
-        "parameters": {**parameters, "other": _other(network) - parameters["total"]},
+        "parameters": {**parameters, "other": _all(network) - encoders["total"]},
         "recipe": values,
         "notes": notes,
         "deviations": [*deviations, *(note for note in notes if note["mark"] != "P" and note["default"])],
@@ -77,7 +95,16 @@ def _note(note: Note) -> dict[str, Any]:
     }
 
 
-def _other(network: Any) -> int:
+def _input(tower: "TowerRecipe", bands: int | None) -> "TowerInput":
+    """What a tower takes, as far as its architecture depends on it."""
+    from terraprobe.normalisation import TowerInput
+
+    entry = MODALITIES[tower.modality]
+    names = tower.band_names if bands is None else tuple(f"band_{k}" for k in range(bands))
+    return TowerInput(tower.modality, entry.unit, names, entry.variable, (), ())
+
+
+def _all(network: Any) -> int:
     return sum(p.numel() for p in network.network.parameters())
 
 
@@ -91,7 +118,7 @@ def render(description: Mapping[str, Any]) -> str:
         lines.append(f"  {tower:<16} {sum(parts.values()):>13,}  ({shown})")
     lines += [f"  {'other, training':<16} {other:>13,}", "", f"Chips of {description['architecture']['chip_px']} px"]
     for tower, spec in description["architecture"]["towers"].items():
-        bands = spec["bands"] if isinstance(spec["bands"], str) else ", ".join(spec["bands"])
+        bands = ", ".join(spec["bands"]) if isinstance(spec["bands"], list) else spec["bands"]
         lines.append(f"  {tower:<16} {spec['modality']}, bands: {bands}")
     lines += ["", "Recipe"]
     for key, value in description["recipe"].items():
@@ -104,15 +131,26 @@ def render(description: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"Marks: {marks}. What is not [P] is a deviation or our own choice."])
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, allowed a number from 1 on")
+    return int(text)
+
+
 def describe_command(argv: list[str]) -> int:
-    """`terraprobe describe METHOD [--json] [--recipe JSON] [--chip-px N]`."""
+    """`terraprobe describe METHOD [options]`."""
     parser = argparse.ArgumentParser(
         prog="terraprobe describe", description="Architecture, parameters, recipe, and where each value comes from."
     )
     parser.add_argument("method", help=f"one of {', '.join(METHODS)}")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--recipe", default="{}", metavar="JSON", help="keys of the recipe that differ")
-    parser.add_argument("--chip-px", type=int, default=None, help="side of the chips; the paper's by default")
+    parser.add_argument("--conditioning", default=None, help="the recipe's key of that name: none, emb or cbn")
+    parser.add_argument("--chip-px", type=_count, default=None, help="side of the chips; the paper's by default")
+    parser.add_argument(
+        "--bands", type=_count, default=None, help="that a tower takes at once; the recipe's by default"
+    )
+    parser.add_argument("--classes", type=_count, default=None, help="count a linear head for so many too")
     given = parser.parse_args(argv)
     try:
         overrides = json.loads(given.recipe)
@@ -120,6 +158,8 @@ def describe_command(argv: list[str]) -> int:
         raise TerraprobeError(f"--recipe: not JSON ({error}); give for example '{{\"width\": 64}}'") from error
     if not isinstance(overrides, dict):
         raise TerraprobeError(f"--recipe: found {given.recipe}, allowed a JSON object of keys of the recipe")
-    description = describe(given.method, overrides, given.chip_px)
+    if given.conditioning is not None:
+        overrides["conditioning"] = given.conditioning
+    description = describe(given.method, overrides, given.chip_px, given.bands, given.classes)
     print(json.dumps(description, indent=1, sort_keys=True) if given.json else render(description))
     return 0

@@ -1,7 +1,7 @@
 """Stage `embed-chips`: one collection through every encoder that can read it.
 
-An embedding is a tower's output after its projection, averaged over the chip's usable channels; in paper mode it is
-that of one random usable channel.
+An embedding is a tower's output, averaged over the chip's usable channels where the tower takes one at a time; in paper
+mode it is that of one random usable channel. A tower that takes whole chips embeds those whose bands are all usable.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
+from terraprobe.collections.chiptable import read_context
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import In, Ins, Outs, Recipe, progress
@@ -49,6 +50,21 @@ class EmbedRecipe(Recipe):
 
 
 @dataclass(frozen=True)
+class _Land:
+    """The collection.
+
+    Attributes:
+        table: a row a chip.
+        stores: modality to pixels.
+        context: values of `CONTEXT`, (chip, 20); None where no encoder asked for them.
+    """
+
+    table: Any
+    stores: dict[str, ChipStore]
+    context: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
 class _Tower:
     """Embeddings of one tower.
 
@@ -63,12 +79,15 @@ class _Tower:
     embeddings: dict[str, NDArray[np.float32]]
 
 
-def embed_chips(*, chips: In, stores: Ins, cards: Ins, weights: Ins, recipe: EmbedRecipe, embeddings: Outs) -> None:
+def embed_chips(
+    *, chips: In, stores: Ins, context: Ins, cards: Ins, weights: Ins, recipe: EmbedRecipe, embeddings: Outs
+) -> None:
     """Embed a collection with each encoder and its untrained twins.
 
     Args:
         chips: `chips.parquet` of the collection.
         stores: `spec.json` of its modalities.
+        context: its `context.parquet` where an encoder takes context; nothing elsewhere.
         cards: `card.json` of each encoder, beside its weights.
         weights: `encoder.safetensors` of each encoder, in the order of `cards`.
         recipe: which channels, how many twins, seed.
@@ -91,37 +110,41 @@ def embed_chips(*, chips: In, stores: Ins, cards: Ins, weights: Ins, recipe: Emb
     if [card.parent for card in cards] != [file.parent for file in weights] or len(cards) != len(embeddings):
         counts = f"{len(cards)} cards, {len(weights)} weights and {len(embeddings)} outputs"
         raise TerraprobeError(f"embed-chips: {counts}; one each for every encoder, in the same order.")
+    land = _Land(table, opened, read_context(context[0], table["chip_id"].to_numpy()) if context else None)
     for card, out in zip(cards, embeddings, strict=True):
         encoder = Encoder.load(card.parent)
-        usable = _usable_towers(encoder, opened, table["chip_id"].to_numpy(), recipe)
+        usable = _usable_towers(encoder, land, recipe)
         family = _family(encoder, recipe)
-        frame = _embed_all(family, opened, usable, table)
+        frame = _embed_all(family, land, usable)
         write_table(out, frame, _identity(family))
         progress(f"embed {recipe.collection} with {encoder.name}: {len(frame)} embeddings")
 
 
-def _usable_towers(
-    encoder: Encoder, stores: dict[str, ChipStore], ids: NDArray[Any], recipe: EmbedRecipe
-) -> dict[str, NDArray[np.bool_]]:
-    """Which (chip, channel) goes through each tower; a tower without any is absent."""
-    fitting = encoder.fitting_towers(set(stores))
+def _usable_towers(encoder: Encoder, land: _Land, recipe: EmbedRecipe) -> dict[str, NDArray[np.bool_]]:
+    """Which (chip, sample) goes through each tower; a tower without any is absent."""
+    fitting = encoder.fitting_towers(set(land.stores))
     if not fitting:
-        wanted = ", ".join(sorted({tower.modality for tower in encoder.inputs.values()}))
+        reads = ", ".join(sorted({tower.modality for tower in encoder.inputs.values()}))
         raise TerraprobeError(
-            f"encoder {encoder.name} reads {wanted}, but collection {recipe.collection} has {', '.join(stores)}. Add "
-            "one of these modalities to the collection, or do not embed it with this encoder."
+            f"encoder {encoder.name} reads {reads}, but collection {recipe.collection} has {', '.join(land.stores)}. "
+            "Add one of these modalities to the collection, or do not embed it with this encoder."
         )
     found = {}
     for name in fitting:
-        store = stores[encoder.inputs[name].modality]
-        usable = store.valid[:, encoder.columns(name, store)] >= MIN_VALID
+        wanted = encoder.inputs[name]
+        store = land.stores[wanted.modality]
+        usable = wanted.samples(store.valid[:, encoder.columns(name, store)] >= MIN_VALID)
+        if wanted.context is not None and land.context is not None:
+            usable &= np.isfinite(land.context).all(axis=1, keepdims=True)
         if usable.any():
+            ids = land.table["chip_id"].to_numpy()
             found[name] = _one_each(usable, ids, name, recipe.seed) if recipe.channels == "random" else usable
     if not found:
         raise TerraprobeError(
             f"encoder {encoder.name}, collection {recipe.collection}: no chip has a usable channel, one with at least "
-            f"{MIN_VALID:.0%} valid pixels, of any tower ({', '.join(fitting)}). Look at the valid shares of the "
-            "stores, or do not embed the collection with this encoder."
+            f"{MIN_VALID:.0%} valid pixels (all bands of a tower that takes whole chips, all values of one that takes "
+            f"context), of any tower ({', '.join(fitting)}). Look at the valid shares of the stores, or do not embed "
+            "the collection with this encoder."
         )
     empty = [name for name in fitting if name not in found]
     if empty:
@@ -151,34 +174,34 @@ def _identity(family: dict[str, Encoder]) -> dict[str, str]:
     }
 
 
-def _embed_all(
-    family: dict[str, Encoder], stores: dict[str, ChipStore], usable: dict[str, NDArray[np.bool_]], table: Any
-) -> Any:
+def _embed_all(family: dict[str, Encoder], land: _Land, usable: dict[str, NDArray[np.bool_]]) -> Any:
     """Rows of one encoder: trained and untrained, every tower and all of them together."""
     inputs = family["trained"].inputs
-    towers = {name: _embed_tower(family, name, stores[inputs[name].modality], pairs) for name, pairs in usable.items()}
-    parts = [_rows(table, tower, init, name) for init in family for name, tower in towers.items()]
+    towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
+    parts = [_rows(land.table, tower, init, name) for init in family for name, tower in towers.items()]
     if len(towers) == len(inputs) > 1:
-        parts += [_rows(table, _concat(towers), init, CONCAT) for init in family]
+        parts += [_rows(land.table, _concat(towers), init, CONCAT) for init in family]
     return pd.concat(parts, ignore_index=True)
 
 
-def _embed_tower(family: dict[str, Encoder], tower: str, store: ChipStore, usable: NDArray[np.bool_]) -> _Tower:
-    """Each usable (chip, channel) is read once and goes through the trained encoder and its twins."""
+def _embed_tower(family: dict[str, Encoder], tower: str, land: _Land, usable: NDArray[np.bool_]) -> _Tower:
+    """Each usable (chip, sample) is read once and goes through the trained encoder and its twins."""
     trained = family["trained"]
+    wanted = trained.inputs[tower]
+    store = land.stores[wanted.modality]
     pairs = np.argwhere(usable)
     sums: dict[str, NDArray[np.float64]] = {}
     for rows in _batches(len(pairs)):
-        chips, bands = pairs[rows].T
-        images = trained.prepare(tower, store, chips, bands)
+        chips, samples = pairs[rows].T
+        inputs = trained.prepare(tower, store, chips, samples, land.context)
         for init, encoder in family.items():
-            values = encoder.forward(tower, images).cpu().numpy()
+            values = encoder.forward(tower, inputs).cpu().numpy()
             total = sums.setdefault(init, np.zeros((len(usable), values.shape[1])))
             np.add.at(total, chips, values)
     used = usable.sum(axis=1)
     having = np.flatnonzero(used)
     means = {init: (total[having] / used[having, None]).astype(np.float32) for init, total in sums.items()}
-    return _Tower(having, used[having], means)
+    return _Tower(having, used[having] * wanted.sample_bands, means)
 
 
 def _batches(count: int) -> Iterator[slice]:

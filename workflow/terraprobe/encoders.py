@@ -37,12 +37,13 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_bytes(path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
 
-def count_parameters(towers: nn.ModuleDict) -> dict[str, Any]:
-    """Parameters of each part of each tower, and of all together."""
-    parts = {
-        name: {part: sum(p.numel() for p in module.parameters()) for part, module in tower.named_children()}
-        for name, tower in towers.items()
-    }
+def count_parameters(*parts_of_towers: nn.ModuleDict) -> dict[str, Any]:
+    """Parameters of each part of each tower, and of all together; the parts of a tower may come from several."""
+    parts: dict[str, dict[str, int]] = {}
+    for towers in parts_of_towers:
+        for name, tower in towers.items():
+            counts = {part: sum(p.numel() for p in module.parameters()) for part, module in tower.named_children()}
+            parts.setdefault(name, {}).update(counts)
     return {"towers": parts, "total": sum(sum(tower.values()) for tower in parts.values())}
 
 
@@ -121,41 +122,65 @@ class Encoder:
             )
         return self.inputs[tower].columns(store.layer, store.channels, where)
 
-    def prepare(self, tower: str, store: ChipStore, chips: NDArray[np.intp], bands: NDArray[np.intp]) -> Tensor:
-        """Read and normalise one (chip, band) pair a row.
+    def prepare(
+        self,
+        tower: str,
+        store: ChipStore,
+        chips: NDArray[np.intp],
+        samples: NDArray[np.intp],
+        context: NDArray[np.float64] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Read and normalise one sample a row.
 
         Args:
             tower: which one.
             store: the chips.
             chips: rows of the store, (B,).
-            bands: indices into `columns`, (B,).
+            samples: columns of what `TowerInput.samples` gives, (B,): bands, or 0 where a tower takes whole chips.
+            context: values of `CONTEXT` for each chip of the store, (chip, 20); read by a tower that takes context.
 
         Returns:
-            (B, 1, chip_px, chip_px), on the encoder's device.
-        """
-        dn = store.digital(chips, self.columns(tower, store)[bands])
-        return self.inputs[tower].prepare(
-            torch.from_numpy(dn).to(self.device), torch.from_numpy(bands).to(self.device), store.layer
-        )
+            What the tower takes, on the encoder's device: images (B, 1 or bands, chip_px, chip_px) and, where it takes
+            it, scaled context (B, 20).
 
-    def forward(self, tower: str, images: Tensor) -> Tensor:
-        """Embed what `prepare` gave: (B, D) float32, the tower's output after its projection."""
+        Raises:
+            TerraprobeError: unit, bands or chip size are not those that the encoder was made for, or the tower takes
+                context and none is given.
+        """
+        wanted = self.inputs[tower]
+        dn = wanted.read(store.digital, self.columns(tower, store), chips, samples)
+        tensors = [torch.from_numpy(array).to(self.device) for array in (dn, samples)]
+        images = wanted.prepare(tensors[0], tensors[1], store.layer)
+        if wanted.context is None:
+            return (images,)
+        if context is None:
+            raise TerraprobeError(
+                f"encoder {self.name}, tower {tower}: takes context ({', '.join(wanted.context.names)}), but "
+                f"{store.folder.parent.parent} has none here. Give its context.parquet."
+            )
+        return images, torch.from_numpy(wanted.context.scale(context[chips])).to(self.device)
+
+    def forward(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Embed what `prepare` gave: (B, D) float32, the tower's output."""
         with torch.inference_mode():
-            embedded: Tensor = self._towers[tower](images).float()
+            embedded: Tensor = self._towers[tower](*inputs).float()
         return embedded
 
     def embed(
-        self, tower: str, store: ChipStore, chips: NDArray[np.intp], bands: NDArray[np.intp]
+        self,
+        tower: str,
+        store: ChipStore,
+        chips: NDArray[np.intp],
+        samples: NDArray[np.intp],
+        context: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float32]:
-        """Embed one (chip, band) pair a row: (B, D). See `prepare` for the arguments.
-
-        Raises:
-            TerraprobeError: unit, bands or chip size are not those that the encoder was made for.
-        """
-        values: NDArray[np.float32] = self.forward(tower, self.prepare(tower, store, chips, bands)).cpu().numpy()
+        """Embed one sample a row: (B, D). See `prepare` for arguments and errors."""
+        inputs = self.prepare(tower, store, chips, samples, context)
+        values: NDArray[np.float32] = self.forward(tower, inputs).cpu().numpy()
         return values
 
 
 def _build_towers(card: Mapping[str, Any]) -> nn.ModuleDict:
     recipe = recipe_model(card["method"]).model_validate(card["recipe"])
-    return load_method(card["method"]).build_towers(recipe, card["chip_px"])
+    bands = {name: len(record["bands"]) for name, record in card["towers"].items()}
+    return load_method(card["method"]).build_towers(recipe, bands, card["chip_px"])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from terraprobe.errors import TerraprobeError
 from terraprobe.stage import Recipe
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class TrainRecipe(Recipe):
     """Settings that every method has; each gives its own values and sources.
 
     Attributes:
+        conditioning: whether and how context (climate and elevation) enters the towers; methods whose towers take none
+            allow `none` alone.
         epochs: passes over the train chips.
         batch_size: chips a step, over all ranks.
         lr: peak learning rate.
@@ -72,6 +75,7 @@ class TrainRecipe(Recipe):
         cpu_threads: of one training job on a CPU. Part of the recipe: another number gives other bytes.
     """
 
+    conditioning: Literal["none", "emb", "cbn"] = "none"
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2)]
     lr: Annotated[float, Field(gt=0)]
@@ -83,6 +87,14 @@ class TrainRecipe(Recipe):
     val_batches: Annotated[int, Field(ge=1), Source("D", "the same kind of batch and draw as in training")] = 8
     cpu_threads: Annotated[int, Field(ge=1), Source("D", "equal bytes need an equal thread count")] = 1
 
+    def check_chip(self, chip_px: int) -> None:
+        """Refuse chips that the towers cannot take.
+
+        Raises:
+            ValueError: the side does not fit; says which key of the recipe it does not fit.
+        """
+        return
+
 
 def sourced(recipe: TrainRecipe) -> dict[str, dict[str, Any]]:
     """Every key of a recipe with its value, the mark of its source and where that is."""
@@ -93,22 +105,10 @@ def sourced(recipe: TrainRecipe) -> dict[str, dict[str, Any]]:
         source = next((m for m in field.metadata if isinstance(m, Source)), Source("D", ""))
         default = getattr(defaults, key)
         if getattr(recipe, key) != default:
-            was = default if isinstance(default, int | float | str) else ", ".join(default or ())
+            was = default if isinstance(default, int | float | str) else ", ".join(map(str, default or ()))
             source = Source("D", f"set in the study; the default is {was} [{source.mark}] {source.where}")
         found[key] = {"value": values[key], "mark": source.mark, "source": source.where}
     return found
-
-
-class TowerRecipe(Recipe):
-    """What one tower sees.
-
-    Attributes:
-        modality: name of the modality table.
-        bands: a choice of its bands by name; all of them where none is given.
-    """
-
-    modality: str
-    bands: tuple[str, ...] | None = None
 
 
 class Method(ABC):
@@ -120,10 +120,14 @@ class Method(ABC):
         layers: modality to scale, offset and nodata of its stores.
         chip_px: side of the chips.
 
+    Raises:
+        TerraprobeError: the recipe does not fit chips of that side.
+
     Attributes:
         recipe_model: class of the recipe.
         notes: decisions that are no key of the recipe.
         paper_chip_px: side of the chips in the paper.
+        whole_chips: whether all bands of a chip enter a tower together, or one channel at a time.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -131,21 +135,58 @@ class Method(ABC):
     recipe_model: ClassVar[type[TrainRecipe]]
     notes: ClassVar[tuple[Note, ...]]
     paper_chip_px: ClassVar[int]
+    whole_chips: ClassVar[bool] = False
     draws: int
     network: "nn.Module"
 
     def __init__(
         self, recipe: Any, inputs: "Mapping[str, TowerInput]", layers: "Mapping[str, StoreLayer]", chip_px: int
     ) -> None:
+        try:
+            recipe.check_chip(chip_px)
+        except ValueError as error:
+            raise TerraprobeError(f"recipe: {error}. Change the recipe or the side of the chips.") from error
         self.recipe = recipe
         self.inputs = dict(inputs)
         self.layers = dict(layers)
         self.chip_px = chip_px
 
+    @classmethod
+    def fit_inputs(cls, recipe: Any, pool: "ChipPool", chips: NDArray[np.intp], seed: int) -> "dict[str, TowerInput]":
+        """What each tower takes: by default one channel, brought to mean 0 and standard deviation 1.
+
+        Args:
+            recipe: the method's recipe.
+            pool: the chips.
+            chips: train chips, (chip,).
+            seed: of the choice of chips to measure on.
+
+        Raises:
+            TerraprobeError: a store, a band or the context that a tower takes is absent.
+        """
+        from terraprobe.normalisation import fit_input
+
+        return {name: fit_input(pool, tower, chips, seed, name) for name, tower in recipe.towers.items()}
+
     @staticmethod
     @abstractmethod
-    def build_towers(recipe: Any, chip_px: int) -> "nn.ModuleDict":
-        """Freshly initialised towers: name to a module from (B, 1, chip_px, chip_px) to embeddings (B, D)."""
+    def build_towers(recipe: Any, bands: Mapping[str, int], chip_px: int) -> "nn.ModuleDict":
+        """Freshly initialised towers.
+
+        Args:
+            recipe: the method's recipe.
+            bands: tower to how many bands it sees.
+            chip_px: side of the chips.
+
+        Returns:
+            Name to a module from what `TowerInput.prepare` gives, and context (B, values) where the recipe asks for
+            conditioning, to embeddings (B, D).
+        """
+
+    @staticmethod
+    @abstractmethod
+    def embedding_size(recipe: Any) -> int:
+        """D, the length of a tower's embeddings."""
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
 """What a tower takes: bands by name, unit, and the statistics that turn integers into its input."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,16 +8,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.chips.store import StoreLayer
+from terraprobe.collections.chiptable import CONTEXT
 from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from terraprobe.method import TowerRecipe
     from terraprobe.pool import ChipPool
+    from terraprobe.towers import TowerRecipe
 
 SAMPLE_CHIPS = 1000
 """[C] methods.md sec. 2: statistics over 1,000 random train chips."""
+
+Digital = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[Any]]
+"""Reads one (chip, channel) pair a row: (B,) and (B,) to integer DN (B, y, x)."""
+
+
+@dataclass(frozen=True)
+class ContextScale:
+    """How context becomes the numbers that a tower takes, sealed into its encoder.
+
+    Attributes:
+        names: of the values, in order.
+        low: of each, the smallest over the chips that it was fitted on.
+        high: the largest.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def scale(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Values (B, names) to [0, 1] on the chips it was fitted on; a value that was constant there becomes 0."""
+        low, high = np.array(self.low), np.array(self.high)
+        gain = np.divide(1.0, high - low, out=np.zeros_like(low), where=high > low)
+        scaled: NDArray[np.float32] = ((values - low) * gain).astype(np.float32)
+        return scaled
 
 
 @dataclass(frozen=True)
@@ -31,6 +57,9 @@ class TowerInput:
         variable: whether it varies.
         mean: per band.
         std: per band.
+        whole: whether all bands of a chip enter together; else each enters by itself.
+        clip: normalised values are brought into this range, None for none.
+        context: what else it takes, None for nothing.
     """
 
     modality: str
@@ -39,16 +68,37 @@ class TowerInput:
     variable: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    whole: bool = False
+    clip: tuple[float, float] | None = None
+    context: ContextScale | None = None
 
     @classmethod
     def from_card(cls, record: Mapping[str, Any]) -> "TowerInput":
         """Rebuild from `to_card`."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values = _with_tuples(record)
+        if values.get("context"):
+            values["context"] = ContextScale(**_with_tuples(values["context"]))
         return cls(**values)
 
     def to_card(self) -> dict[str, Any]:
         """JSON-able."""
         return asdict(self)
+
+    @property
+    def sample_bands(self) -> int:
+        """Bands in one sample."""
+        return len(self.bands) if self.whole else 1
+
+    def samples(self, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What can enter: every usable band by itself, or the chip where all of its bands are usable.
+
+        Args:
+            usable: the tower's bands, (chip, band).
+
+        Returns:
+            (chip, sample); a tower that takes whole chips has one sample of each.
+        """
+        return np.asarray(usable.all(axis=1, keepdims=True)) if self.whole else usable
 
     def columns(self, layer: StoreLayer, channels: int, where: str) -> NDArray[np.intp]:
         """Channels of a store that hold this tower's bands, in the tower's order.
@@ -76,27 +126,57 @@ class TowerInput:
             )
         return np.array([layer.bands.index(band) for band in self.bands])
 
-    def prepare(self, dn: "Tensor", bands: "Tensor", layer: StoreLayer) -> "Tensor":
+    def read(
+        self, digital: Digital, columns: NDArray[np.intp], chips: NDArray[np.intp], samples: NDArray[np.intp]
+    ) -> NDArray[Any]:
+        """Read one sample a row.
+
+        Args:
+            digital: reads (chip, channel) pairs of the store.
+            columns: of the store, from `columns`.
+            chips: (B,).
+            samples: (B,), columns of what `samples` gives.
+
+        Returns:
+            Integers (B, y, x), or (B, band, y, x) where the tower takes whole chips.
+        """
+        if not self.whole:
+            return digital(chips, columns[samples])
+        dn = digital(np.repeat(chips, len(columns)), np.tile(columns, len(chips)))
+        return dn.reshape(len(chips), len(columns), *dn.shape[1:])
+
+    def prepare(self, dn: "Tensor", samples: "Tensor", layer: StoreLayer) -> "Tensor":
         """Integers to the tower's input, on the device that they are on.
 
         Args:
-            dn: (B, y, x), integers of a store.
-            bands: (B,), which of the tower's columns each row is.
+            dn: what `read` gives.
+            samples: (B,), which of the tower's samples each row is.
             layer: scale, offset and nodata of the store.
 
         Returns:
-            (B, 1, y, x) float32: (physical value - mean) / std, and 0 where nothing was observed.
+            (B, 1, y, x), or (B, band, y, x) where the tower takes whole chips, float32: (physical value - mean) / std
+            within `clip`, and 0 where nothing was observed.
         """
         import torch
 
         mean = torch.tensor(self.mean, device=dn.device)
         std = torch.tensor(self.std, device=dn.device)
-        rows = torch.zeros_like(bands) if self.variable else bands
-        values = dn.to(torch.float32)
+        gain, shift = layer.scale / std, (layer.offset - mean) / std
+        if self.whole:
+            gain, shift = (v[:, None, None] for v in (gain, shift))
+        else:
+            rows = torch.zeros_like(samples) if self.variable else samples
+            gain, shift = (v[rows, None, None, None] for v in (gain, shift))
+        values = dn.to(torch.float32).view(len(dn), self.sample_bands, *dn.shape[-2:])
         missing = values == layer.nodata
-        gain = (layer.scale / std)[rows, None, None]
-        shift = ((layer.offset - mean) / std)[rows, None, None]
-        return values.mul_(gain).add_(shift).masked_fill_(missing, 0.0)[:, None]
+        values.mul_(gain).add_(shift)
+        if self.clip is not None:
+            values.clamp_(*self.clip)
+        return values.masked_fill_(missing, 0.0)
+
+
+def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
 
 
 def fit_input(pool: "ChipPool", tower: "TowerRecipe", chips: NDArray[np.intp], seed: int, name: str) -> TowerInput:
@@ -114,13 +194,7 @@ def fit_input(pool: "ChipPool", tower: "TowerRecipe", chips: NDArray[np.intp], s
     Raises:
         TerraprobeError: the modality or a band is absent, or no train chip has a usable channel of a band.
     """
-    if tower.modality not in pool.layers:
-        raise TerraprobeError(
-            f"tower {name}: no store of {tower.modality}; the collections {', '.join(pool.collections)} have "
-            f"{', '.join(pool.layers)}. Add the modality to a collection or take the tower out."
-        )
-    layer = pool.layers[tower.modality]
-    bands = layer.bands if tower.bands is None or layer.variable else tuple(tower.bands)
+    layer, bands = stored_bands(pool, tower, name)
     blank = TowerInput(tower.modality, layer.unit, bands, layer.variable, (), ())
     usable = pool.usable(tower.modality)
     columns = blank.columns(layer, usable.shape[1], f"tower {name}")
@@ -142,6 +216,44 @@ def fit_input(pool: "ChipPool", tower: "TowerRecipe", chips: NDArray[np.intp], s
     # A constant band would divide by zero: one DN is the smallest step that its store can tell.
     std = np.maximum(np.sqrt(np.maximum(sums[:, 2] / count - mean**2, 0)), abs(layer.scale))
     return TowerInput(tower.modality, layer.unit, bands, layer.variable, tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def stored_bands(pool: "ChipPool", tower: "TowerRecipe", name: str) -> tuple[StoreLayer, tuple[str, ...]]:
+    """The layer that a tower reads, and the names of its bands.
+
+    Raises:
+        TerraprobeError: the collections have no store of the modality.
+    """
+    if tower.modality not in pool.layers:
+        raise TerraprobeError(
+            f"tower {name}: no store of {tower.modality}; the collections {', '.join(pool.collections)} have "
+            f"{', '.join(pool.layers)}. Add the modality to a collection or take the tower out."
+        )
+    layer = pool.layers[tower.modality]
+    return layer, layer.bands if tower.bands is None or layer.variable else tuple(tower.bands)
+
+
+def fit_context(pool: "ChipPool", chips: NDArray[np.intp]) -> ContextScale:
+    """Smallest and largest of each context value over chips that have them all.
+
+    Args:
+        pool: the chips.
+        chips: train chips, (chip,).
+
+    Raises:
+        TerraprobeError: no train chip has all values.
+    """
+    values = pool.context[chips]
+    known = np.isfinite(values)
+    if not known.all(axis=1).any():
+        least = CONTEXT[int(np.argmin(known.sum(axis=0)))]
+        raise TerraprobeError(
+            f"conditioning: no train chip of {', '.join(pool.collections)} has all {len(CONTEXT)} values of the "
+            f"context ({least} is known for {int(known.sum(axis=0).min())} of {len(chips)}). Give context.parquet of "
+            "each collection with all of them, or set conditioning to none."
+        )
+    values = values[known.all(axis=1)]
+    return ContextScale(CONTEXT, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist()))
 
 
 def _moments(pool: "ChipPool", layer: StoreLayer, chip: int, channel: int) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """The chips that one job reads: several collections and their stores behind one index."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import digest
 from terraprobe.chips.store import MIN_VALID, ChipStore, StoreLayer
+from terraprobe.collections.chiptable import CONTEXT, read_context
 from terraprobe.errors import TerraprobeError
 
 
@@ -22,9 +24,10 @@ class ChipPool:
         split: `train`, `val`, `test` or `buffer`, (chip,).
         layers: modality to what its pixels mean.
         chip_px: side of the chips.
+        context: values of `CONTEXT`, (chip, 20), NaN where one is not known.
     """
 
-    def __init__(self, chips: Sequence[Path], stores: Sequence[Path]) -> None:
+    def __init__(self, chips: Sequence[Path], stores: Sequence[Path], context: Sequence[Path] = ()) -> None:
         tables = [_read_chips(path) for path in chips]
         self.collections = [path.parent.name for path in chips]
         self.chip_ids: NDArray[Any] = np.concatenate([t[0] for t in tables])
@@ -34,17 +37,33 @@ class ChipPool:
         self.layers: dict[str, StoreLayer] = {}
         for spec in stores:
             self._add(ChipStore.open(spec.parent), list(chips))
+        self.context = self._read_context(chips, context)
 
-    def _add(self, store: ChipStore, chips: list[Path]) -> None:
+    def _read_context(self, chips: Sequence[Path], context: Sequence[Path]) -> NDArray[np.float64]:
+        unknown = np.broadcast_to(np.nan, (len(self), len(CONTEXT)))  # takes no memory
+        values = unknown.copy() if context else unknown
+        for path in context:
+            rows = self._rows(self._place(path, path.parent, chips))
+            values[rows] = read_context(path, self.chip_ids[rows])
+        return values
+
+    def _place(self, what: Path, home: Path, chips: Sequence[Path]) -> int:
+        """Which collection a file or folder belongs to, by the collection's folder."""
         homes = [path.parent for path in chips]
-        home = store.folder.parent.parent
         if home not in homes:
             raise TerraprobeError(
-                f"{store.folder}: belongs to none of the collections {', '.join(self.collections)}. Give the "
-                "chips.parquet that lies two folders above the store."
+                f"{what}: belongs to none of the collections {', '.join(self.collections)}. Give the "
+                f"chips.parquet that lies in {home}."
             )
-        place = homes.index(home)
-        expected = int(self._starts[place + 1] - self._starts[place])
+        return homes.index(home)
+
+    def _rows(self, place: int) -> slice:
+        return slice(int(self._starts[place]), int(self._starts[place + 1]))
+
+    def _add(self, store: ChipStore, chips: list[Path]) -> None:
+        place = self._place(store.folder, store.folder.parent.parent, chips)
+        rows = self._rows(place)
+        expected = rows.stop - rows.start
         if len(store) != expected:
             raise TerraprobeError(
                 f"{store.folder}: {len(store)} chips, but {chips[place]} has {expected}. Delete the store and run "
@@ -102,14 +121,16 @@ class ChipPool:
         return out
 
     def content_digest(self) -> dict[str, Any]:
-        """Per collection, digests of the pixels of each store and of the split."""
-        found = {}
+        """Per collection, digests of the pixels of each store, of the split and of the context where there is one."""
+        found: dict[str, Any] = {}
         for place, name in enumerate(self.collections):
-            rows = slice(int(self._starts[place]), int(self._starts[place + 1]))
+            rows = self._rows(place)
             found[name] = {
                 "split": digest([self.chip_ids[rows].tolist(), self.split[rows].tolist()]),
                 "stores": {m: s.content_digest() for m, s in sorted(self._stores[place].items())},
             }
+            if np.isfinite(self.context[rows]).any():
+                found[name]["context"] = hashlib.sha256(self.context[rows].tobytes()).hexdigest()
         return found
 
 

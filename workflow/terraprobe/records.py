@@ -1,9 +1,9 @@
 """Reading the records that stand beside artifacts, and what no longer fits them.
 
 A file of a results tree is known in one of three ways: by its own record (`<name>.prov.json`), as a raw file by the
-manifest of its source (`tiles/<shard>.json`, `manifest.json`), or as something that a run leaves outside every record
-(`aside`): logs, benchmarks, cost, training state, and the tables and figures that belong to the report's page. Any
-other file is foreign.
+manifest of its source (`tiles/<shard>.json`, `manifest.json`; `tiles/<layer>.json` lists a user's own files, which may
+stand anywhere), or as something that a run leaves outside every record (`aside`): logs, benchmarks, cost, training
+state, and the tables and figures that belong to the report's page. Any other file is foreign.
 
 Paths in records are relative to the folder that Snakemake ran in (its `--directory`), whatever the current folder is
 now. That folder is told from where the artifact stands: it is what comes before `results/` or `resources/downloads/`
@@ -149,7 +149,8 @@ class Tree:
         self._hashes: dict[Path, str] = {}
         self._lists: dict[Path, list[Listed]] = {}
         self._broken: set[Path] = set()
-        self._folders: dict[Path, dict[Path, tuple[Path, Listed]]] = {}
+        self._raw: dict[Path, tuple[Path, Listed]] = {}
+        self._searched: set[Path] = set()
 
     def name(self, path: Path) -> str:
         """A path as records write it."""
@@ -170,19 +171,23 @@ class Tree:
             self._lists[path] = rows or []
             if rows is None:
                 self._broken.add(path.parent)
+            if path.name != "spec.json":
+                self._raw.update({row.path: (path, row) for row in self._lists[path]})
         return self._lists[path]
 
     def manifest_of(self, path: Path) -> tuple[Path, Listed] | None:
-        """The manifest that lists a raw file, and what it says of it."""
+        """The manifest that lists a raw file, and what it says of it: one that was read already, or one near it."""
         for folder in (path.parent, path.parent.parent):
-            if folder not in self._folders:
-                files = sorted(folder.glob("*.json")) if folder.is_dir() else []
-                self._folders[folder] = {
-                    row.path: (f, row) for f in files if f.name != "spec.json" for row in self.listed(f)
-                }
-            if path in self._folders[folder]:
-                return self._folders[folder][path]
-        return None
+            if path not in self._raw and folder not in self._searched:
+                self._searched.add(folder)
+                for manifest in sorted(folder.glob("*.json")) if folder.is_dir() else []:
+                    self.listed(manifest)
+        return self._raw.get(path)
+
+    def is_own(self, path: Path) -> bool:
+        """Whether a file is the user's own, outside what runs write: the records that name it hold its digest."""
+        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else ()
+        return parts[:1] != ("results",) and parts[:2] != ("resources", "downloads")
 
     def check(self, path: Path) -> tuple[Record | None, list[Problem]]:
         """Hold a file against its record, its inputs and what it lists.
@@ -216,6 +221,8 @@ class Tree:
             return self._check_listed(*found)
         if self._broken & {path.parent, path.parent.parent}:
             return []  # its manifest cannot be read, which is the problem to name, not each file of it
+        if self.is_own(path):
+            return []
         what = "foreign: it has no record, and no manifest lists it. Delete it, or make it by a stage of the pipeline."
         return [Problem(self.name(path), what)]
 
@@ -251,6 +258,6 @@ def _read_list(path: Path) -> list[Listed] | None:
                 for name, row in shard["files"].items()
             ]
         rows = content["files"] if isinstance(content, dict) and "files" in content else []
-        return [Listed(path.parent / row["name"], row["sha256"], row["layer"]) for row in rows]
+        return [Listed(absolute(path.parent / row["name"]), row["sha256"], row["layer"]) for row in rows]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         return None  # its hash tells: the file has a record

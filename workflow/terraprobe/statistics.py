@@ -4,6 +4,7 @@ Chips of one place resemble each other, so the unit of every resample is a block
 lattice cell), never a chip. Two scores are compared on the same resampled blocks.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,6 +32,11 @@ def block_weights(n_blocks: int, resamples: int, seed: int) -> NDArray[np.float6
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     return rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=resamples).astype(np.float64)
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """Seed of an independent stream of resamples, by name: the same blocks of one place, others of another."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8])
 
 
 def resample(metric: Metric, counts: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

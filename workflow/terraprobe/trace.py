@@ -53,6 +53,9 @@ class Trace:
     def _leaf(self, path: Path, depth: int) -> None:
         """A file without a record: raw, or one that the problems name."""
         name, found = self._tree.name(path), self._tree.manifest_of(path)
+        if found is None and path.is_file() and self._tree.is_own(path):
+            self._say(depth, f"{name}  sha256 {self._tree.sha256(path)[:_SHORT]}  own file")
+            return
         if found is None:
             state = "no readable record" if path.is_file() else "absent"
             self._say(depth, f"{name}  ({state})")
@@ -147,7 +150,8 @@ def verify(folder: Path) -> tuple[dict[str, int], list[Problem]]:
         if path.name.endswith(RECORD):
             problems.update(_lonely(tree, path))
             continue
-        if aside(path, _study(tree, path)):
+        # A user's own files may stand outside the run's folder.
+        if path.is_relative_to(tree.root) and aside(path, _study(tree, path)):
             counts["outside every record"] += 1
             continue
         record, found = tree.check(path)

@@ -15,7 +15,6 @@ from terraprobe.encoders import count_parameters, write_weights
 from terraprobe.loop import Trained, Trainer
 from terraprobe.method import TrainRecipe, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
-from terraprobe.normalisation import fit_input
 from terraprobe.pool import ChipPool
 from terraprobe.stage import Ins, Out, Recipe, progress
 
@@ -52,12 +51,15 @@ class PretrainRecipe(Recipe):
         return recipe_model(self.method).model_validate(self.recipe)
 
 
-def pretrain_encoder(*, chips: Ins, stores: Ins, recipe: PretrainRecipe, weights: Out, card: Out, history: Out) -> None:
+def pretrain_encoder(
+    *, chips: Ins, stores: Ins, context: Ins, recipe: PretrainRecipe, weights: Out, card: Out, history: Out
+) -> None:
     """Train an encoder on the train chips; keep the checkpoint with the lowest validation loss.
 
     Args:
         chips: `chips.parquet` of each collection, in the recipe's order.
         stores: `spec.json` of every store that a tower reads.
+        context: `context.parquet` of each collection where the recipe asks for conditioning; nothing elsewhere.
         recipe: method, seed and what differs from the method's recipe.
         weights: `encoder.safetensors`, the towers of the best checkpoint.
         card: `card.json`: what they are and what they were made of.
@@ -69,11 +71,15 @@ def pretrain_encoder(*, chips: Ins, stores: Ins, recipe: PretrainRecipe, weights
     """
     settings = recipe.full
     torch.set_num_threads(settings.cpu_threads)
-    pool = ChipPool(chips, stores)
+    pool = ChipPool(chips, stores, context)
     method = _build(recipe, settings, pool)
     data = pool.content_digest()
     trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, data)))
-    progress(f"{recipe.method}: {len(trainer.train)} train and {len(trainer.val)} validation chips")
+    left_out = sum(_left_out(trainer).values())
+    progress(
+        f"{recipe.method}: {len(trainer.train)} train and {len(trainer.val)} validation chips"
+        + (f"; {left_out} more cannot be used" if left_out else "")
+    )
     trained = trainer.run()
     write_weights(weights, trained.towers)
     write_table(history, _history_frame(trained))
@@ -83,9 +89,16 @@ def pretrain_encoder(*, chips: Ins, stores: Ins, recipe: PretrainRecipe, weights
 
 def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool) -> Any:
     train = (pool.split == "train").nonzero()[0]
-    inputs = {name: fit_input(pool, tower, train, recipe.seed, name) for name, tower in settings.towers.items()}
+    method = load_method(recipe.method)
+    inputs = method.fit_inputs(settings, pool, train, recipe.seed)
     torch.manual_seed(recipe.seed)
-    return load_method(recipe.method)(settings, inputs, pool.layers, pool.chip_px)
+    return method(settings, inputs, pool.layers, pool.chip_px)
+
+
+def _left_out(trainer: Trainer) -> dict[str, int]:
+    """Chips of each split that the loss cannot use."""
+    used = {"train": len(trainer.train), "val": len(trainer.val)}
+    return {split: int((trainer.pool.split == split).sum()) - count for split, count in used.items()}
 
 
 def _state_path(weights: Path, recipe: PretrainRecipe, settings: TrainRecipe, data: dict[str, Any]) -> Path:
@@ -116,6 +129,7 @@ def _card(
         "parameters": count_parameters(method.towers),
         "data": data,
         "chips": {"train": len(trainer.train), "val": len(trainer.val)},
+        "chips_left_out": _left_out(trainer),
         "batch": {"train": trainer.batch_size, "val": min(settings.batch_size, len(trainer.val))},
         "best_epoch": trained.best_epoch,
         "best_val_loss": trained.history[trained.best_epoch - 1]["val_loss"],

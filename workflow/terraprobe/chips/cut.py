@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from terraprobe.chips.polygons import PolygonTile
 from terraprobe.chips.store import StoreLayer, seal
 from terraprobe.chips.tiles import Layer, Tile, describe_tiles, find_layer, lonlat_bounds, open_raster
 from terraprobe.chips.warp import Grid, read_band
+from terraprobe.classmap import ClassMap
+from terraprobe.collections.zones import CLIP, foreign_pixels
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LabelLayer
 from terraprobe.stage import In, Ins, Out, Recipe, progress
@@ -26,6 +28,9 @@ CELL_PX = 2048
 """Chips whose corner lies in one square of this side are cut together: one read of a tile serves them all, and
 13 bands of such a square take 110 MB. The pixels do not depend on it."""
 
+Tiles = Mapping[Path, Mapping[str, Any]]
+"""Raw files, and what the manifest says of each."""
+
 
 class CutRecipe(Recipe):
     """Recipe of `cut_chips`.
@@ -33,10 +38,12 @@ class CutRecipe(Recipe):
     Attributes:
         layer: a modality or label layer.
         shard: the rows of the grid to cut.
+        classes: of an own label layer; None for any other.
     """
 
     layer: str
     shard: str
+    classes: ClassMap | None = None
 
 
 class SealRecipe(Recipe):
@@ -44,9 +51,11 @@ class SealRecipe(Recipe):
 
     Attributes:
         layer: a modality or label layer.
+        classes: of an own label layer, kept in the store; None for any other.
     """
 
     layer: str
+    classes: ClassMap | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,9 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
 
     Every band is resampled to the chip's own 10 m grid by geotransform: bilinear for measurements, nearest for
     labels. Where tiles overlap, the first by name that observed a pixel gives it. What no tile observed is
-    nodata with a valid share of 0. For coherence a chip's own pairs come first, in order of their dates.
+    nodata with a valid share of 0. Where the grid says `clip: utm-zone`, so are pixels whose centre lies beyond the
+    chip's own zone: a chip of the neighbouring zone has them. For coherence a chip's own pairs come
+    first, in order of their dates.
 
     Args:
         grid: the collection's `grid.parquet`.
@@ -79,13 +90,18 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
     Raises:
         TerraprobeError: a tile is broken, lacks a band or a CRS, or holds a value that the layer does not allow.
     """
-    layer = find_layer(recipe.layer)
+    layer = find_layer(recipe.layer, recipe.classes)
     frame, chip_px = _read_shard(grid, recipe.shard)
     cutter = _choose_cutter(layer, layer_tiles(manifest, recipe.layer), frame)
+    foreign = _foreign_pixels(grid, frame, chip_px)
     shares = np.zeros((len(frame), cutter.channels), np.float32)
     with open_array(pixels, (len(frame), cutter.channels, chip_px, chip_px), layer.dtype) as writer:
         for cell in _cells(frame["crs"].tolist(), np.stack(frame["transform"].to_list()), chip_px, CELL_PX):
-            _write_cell(cutter.cut(cell, chip_px), cell, writer, shares, layer.nodata)
+            images = cutter.cut(cell, chip_px)
+            for (row, _, _), image in zip(cell.chips, images, strict=True):
+                if row in foreign:
+                    image[:, foreign[row]] = layer.nodata
+            _write_cell(images, cell, writer, shares, layer.nodata)
     write_array(valid, shares)
     missing = 1 - float(shares.mean())
     progress(f"{recipe.layer} {recipe.shard}: {len(frame)} chips, {cutter.channels} channels, {missing:.1%} missing")
@@ -103,7 +119,7 @@ def seal_store(*, grid: In, shards: Ins, recipe: SealRecipe, spec: Out) -> None:
     Raises:
         TerraprobeError: a shard is absent, broken or of another shape, or nothing was observed at all.
     """
-    layer = find_layer(recipe.layer)
+    layer = find_layer(recipe.layer, recipe.classes)
     frame = read_table(grid)
     names = frame["shard"].drop_duplicates().tolist()
     counts = {name: int((frame["shard"] == name).sum()) for name in names}
@@ -112,7 +128,7 @@ def seal_store(*, grid: In, shards: Ins, recipe: SealRecipe, spec: Out) -> None:
         raise TerraprobeError(f"{spec.parent}: shards {sorted(given)}, expected {names} as in {grid}.")
     if not frame["shard"].equals(frame["shard"].sort_values(key=lambda s: s.map(names.index), kind="stable")):
         raise TerraprobeError(f"{grid}: the rows of one shard do not follow each other. Lay the grid again.")
-    seal(spec.parent, _store_layer(layer), int(table_metadata(grid)["chip_px"]), counts)
+    seal(spec.parent, _store_layer(layer), int(table_metadata(grid)["chip_px"]), counts, recipe.classes)
 
 
 def _store_layer(layer: Layer) -> StoreLayer:
@@ -129,6 +145,14 @@ def _read_shard(grid: Path, shard: str) -> tuple[Any, int]:
     if chosen.empty:
         raise TerraprobeError(f"{grid}: no shard {shard}; there are {sorted(set(frame['shard']))}.")
     return chosen, int(table_metadata(grid)["chip_px"])
+
+
+def _foreign_pixels(grid: Path, frame: Any, chip_px: int) -> dict[int, NDArray[np.bool_]]:
+    """Pixels beyond the own zone by row of the shard, where the grid's chips are clipped."""
+    if not CLIP.items() <= table_metadata(grid).items():
+        return {}
+    transforms = np.stack(frame["transform"].to_list())
+    return foreign_pixels(frame["crs"].tolist(), transforms[:, 2], transforms[:, 5], chip_px)
 
 
 def _cells(crs: list[str], transforms: NDArray[np.float64], chip_px: int, side_px: int) -> Iterator[Cell]:
@@ -180,7 +204,7 @@ class _Cutter(ABC):
 class _BandCutter(_Cutter):
     """Rasters whose bands are the channels."""
 
-    def __init__(self, layer: Layer, tiles: list[Path]) -> None:
+    def __init__(self, layer: Layer, tiles: Tiles) -> None:
         self.bands = (layer.name,) if isinstance(layer, LabelLayer) else layer.bands
         super().__init__(layer, len(self.bands))
         self.tiles = describe_tiles(tiles, layer)
@@ -198,7 +222,7 @@ class _BandCutter(_Cutter):
 class _PolygonCutter(_Cutter):
     """Vector files, rasterised to one channel."""
 
-    def __init__(self, layer: LabelLayer, tiles: list[Path]) -> None:
+    def __init__(self, layer: LabelLayer, tiles: Tiles) -> None:
         super().__init__(layer, 1)
         self.tiles = [PolygonTile(path, layer) for path in sorted(tiles)]
 
@@ -212,7 +236,7 @@ class _PolygonCutter(_Cutter):
 class _PairCutter(_Cutter):
     """One file, one channel: each chip's own pairs first, in order of their names."""
 
-    def __init__(self, layer: Layer, tiles: list[Path], frame: Any) -> None:
+    def __init__(self, layer: Layer, tiles: Tiles, frame: Any) -> None:
         self.pairs: defaultdict[str, list[Tile]] = defaultdict(list)
         for tile in describe_tiles(tiles, layer):
             self.pairs[next(iter(tile.bands))].append(tile)
@@ -255,7 +279,7 @@ def _near(tiles: list[Tile], grid: Grid) -> list[Tile]:
     return [tile for tile in tiles if _meet(tile.lonlat, bounds)]
 
 
-def _choose_cutter(layer: Layer, tiles: list[Path], frame: Any) -> _Cutter:
+def _choose_cutter(layer: Layer, tiles: Tiles, frame: Any) -> _Cutter:
     if isinstance(layer, LabelLayer):
         vector = bool(tiles) and all(path.suffix == ".gpkg" for path in tiles)
         return _PolygonCutter(layer, tiles) if vector else _BandCutter(layer, tiles)

@@ -48,12 +48,13 @@ def measure_labels(*, grid: In, stores: Ins, recipe: LabelsRecipe, labels: Out) 
     columns: dict[str, Any] = {"chip_id": frame["chip_id"].to_numpy()}
     for spec in stores:
         store = ChipStore.open(spec.parent)
-        if store.layer.name not in LABELS or len(store) != len(frame):
+        layer = store.label_layer
+        if layer is None or len(store) != len(frame):
             raise TerraprobeError(
-                f"{spec}: layer {store.layer.name} with {len(store)} chips, expected one of {', '.join(LABELS)} with "
-                f"the {len(frame)} chips of {grid}."
+                f"{spec}: layer {store.layer.name} with {len(store)} chips, expected one of {', '.join(LABELS)} or an "
+                f"own one with the {len(frame)} chips of {grid}."
             )
-        columns.update(measure_layer(store, LABELS[store.layer.name], recipe.min_labelled))
+        columns.update(measure_layer(store, layer, recipe.min_labelled))
     table = pd.DataFrame(columns)
     write_table(labels, table)
     progress(_summary(table, labels))

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from terraprobe.artifacts import read_json, sha256_file, write_json
 from terraprobe.chips.arrays import load_array, write_array
 from terraprobe.chips.gather import Gatherer
+from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.errors import TerraprobeError
+from terraprobe.modalities import LabelLayer
 
 MIN_VALID = 0.5
 """A channel of a chip is usable when at least this share of its pixels was observed."""
@@ -65,7 +67,9 @@ class StoreLayer:
     variable: bool
 
 
-def seal(folder: Path, layer: StoreLayer, chip_px: int, shards: dict[str, int]) -> None:
+def seal(
+    folder: Path, layer: StoreLayer, chip_px: int, shards: dict[str, int], classes: ClassMap | None = None
+) -> None:
     """Check every shard, hash it and write `spec.json`: from now on the folder is a store.
 
     Args:
@@ -73,6 +77,7 @@ def seal(folder: Path, layer: StoreLayer, chip_px: int, shards: dict[str, int]) 
         layer: what its pixels mean.
         chip_px: pixels a side.
         shards: name to number of chips, in store order.
+        classes: of an own label layer.
 
     Raises:
         TerraprobeError: a shard is absent, has another shape or type, or no chip has a single valid pixel.
@@ -104,7 +109,8 @@ def seal(folder: Path, layer: StoreLayer, chip_px: int, shards: dict[str, int]) 
             "Look at the tiles, or take the layer out of the collection."
         )
     spec = {"layer": {**layer.__dict__, "bands": list(layer.bands)}, "chip_px": chip_px, "shards": records}
-    write_json(folder / "spec.json", spec)
+    own = {"classes": classes.model_dump(mode="json")} if classes else {}
+    write_json(folder / "spec.json", {**spec, **own})
 
 
 class ChipStore:
@@ -112,6 +118,7 @@ class ChipStore:
 
     Attributes:
         layer: what the pixels mean.
+        classes: of an own label layer; None for any other.
         chip_px: pixels a side.
         valid: share of observed pixels, float32, axes (chip, channel); 0 where a channel is missing.
     """
@@ -121,6 +128,7 @@ class ChipStore:
         described = dict(spec["layer"])
         described["bands"] = tuple(described["bands"])
         self.layer = StoreLayer(**described)
+        self.classes = ClassMap(**spec["classes"]) if "classes" in spec else None
         self.chip_px: int = spec["chip_px"]
         self.shards: list[dict[str, Any]] = spec["shards"]
         self.channels = max(s["channels"] for s in self.shards)
@@ -151,6 +159,11 @@ class ChipStore:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def label_layer(self) -> LabelLayer | None:
+        """Classes or quantity of a label layer; None for a modality."""
+        return label_layer(self.layer.name, self.classes)
 
     @property
     def bands(self) -> tuple[str, ...]:

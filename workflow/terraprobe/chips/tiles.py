@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform_bounds
 
+from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LABELS, MODALITIES, MONTHS, S2_BASELINE_OFFSET_DN, LabelLayer, Modality
 
@@ -36,6 +37,7 @@ DTYPES: Mapping[str, tuple[str, ...]] = {
 }
 """Pixel types in which each unit is delivered. Labels: any integer type."""
 
+_NOTHING: Mapping[str, Any] = {}
 _MONTH = re.compile(r"(\d{4}-\d{2})_(.+)")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})(\d{2})_")
 _GUNW = re.compile(
@@ -72,16 +74,19 @@ class Tile:
     offset_dn: int = 0
 
 
-def find_layer(name: str) -> Layer:
+def find_layer(name: str, classes: ClassMap | None = None) -> Layer:
     """The modality or label layer of that name.
+
+    Args:
+        name: of the layer.
+        classes: of an own label layer; None for any other.
 
     Raises:
         TerraprobeError: there is none.
     """
-    if name in MODALITIES:
-        return MODALITIES[name]
-    if name in LABELS:
-        return LABELS[name]
+    layer = MODALITIES.get(name) or label_layer(name, classes)
+    if layer is not None:
+        return layer
     raise TerraprobeError(f"layer {name}: unknown. Allowed: {', '.join((*MODALITIES, *LABELS))}.")
 
 
@@ -89,7 +94,8 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     """Open every tile and say which bands of the layer it holds.
 
     Args:
-        paths: raster files, in any order.
+        paths: raster files, in any order; or what the manifest says of each, of which `bands` and `offset_dn`, where
+            they are there, count before what the file says.
         layer: what they are tiles of.
 
     Returns:
@@ -99,13 +105,14 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     Raises:
         TerraprobeError: a file cannot be opened, has no CRS, another pixel type, or lacks a band.
     """
-    ordered = sorted(paths, key=lambda path: (path.name, str(path)))
+    rows = paths if isinstance(paths, Mapping) else dict.fromkeys(paths, _NOTHING)
+    ordered = sorted(rows, key=lambda path: (path.name, str(path)))
     if isinstance(layer, LabelLayer):
         return [_describe(path, layer, (layer.name,)) for path in ordered]
     if layer.variable:
         return [_describe(path, layer, (_gunw(path)["channel"],)) for path in _newest(ordered)]
-    tiles = [_describe(path, layer, None) for path in ordered]
-    if layer.bands[0].startswith(MONTHS[0]):
+    tiles = [_describe(path, layer, rows[path].get("bands"), rows[path].get("offset_dn")) for path in ordered]
+    if layer.bands[0].startswith(MONTHS[0]) and not any("bands" in row for row in rows.values()):
         tiles = _name_months(tiles, layer)
     _require_bands(tiles, layer)
     return tiles
@@ -133,7 +140,7 @@ def open_raster(path: Path, uri: str | None = None) -> Iterator[Any]:
         ) from error
 
 
-def _describe(path: Path, layer: Layer, names: tuple[str, ...] | None) -> Tile:
+def _describe(path: Path, layer: Layer, names: Sequence[str] | None, offset_dn: int | None = None) -> Tile:
     uri = f"netcdf:{path}:{COHERENCE_PATH}" if path.suffix == ".nc" else str(path)
     with open_raster(path, uri) as dataset:
         if dataset.crs is None or dataset.transform.is_identity:
@@ -157,7 +164,7 @@ def _describe(path: Path, layer: Layer, names: tuple[str, ...] | None) -> Tile:
             nodata=dataset.nodata,
             bands={name: index for index, name in enumerate(names, 1)},
             lonlat=_lonlat(dataset),
-            offset_dn=_baseline_offset(path, dataset.tags()) if _is_reflectance(layer) else 0,
+            offset_dn=offset_dn if offset_dn is not None else _found_offset(path, dataset.tags(), layer),
         )
 
 
@@ -176,8 +183,8 @@ def lonlat_bounds(crs: Any, bounds: tuple[float, float, float, float]) -> tuple[
     return (west, south, east, north) if np.isfinite((west, south, east, north)).all() and west < east else EVERYWHERE
 
 
-def _is_reflectance(layer: Layer) -> bool:
-    return isinstance(layer, Modality) and layer.unit == "reflectance"
+def _found_offset(path: Path, tags: Mapping[str, str], layer: Layer) -> int:
+    return baseline_offset(path, tags) if isinstance(layer, Modality) and layer.unit == "reflectance" else 0
 
 
 def _check_dtypes(path: Path, found: tuple[str, ...], layer: Layer) -> None:
@@ -203,7 +210,7 @@ def _looks_like_band(description: str | None) -> bool:
     return description is not None and (description in known or _MONTH.fullmatch(description) is not None)
 
 
-def _baseline_offset(path: Path, tags: Mapping[str, str]) -> int:
+def baseline_offset(path: Path, tags: Mapping[str, str]) -> int:
     """DN offset of the processing baseline: from the tag `PROCESSING_BASELINE`, else from the product's name."""
     named = _BASELINE_IN_NAME.search(str(path))
     text = tags.get("PROCESSING_BASELINE") or (f"{named[1]}.{named[2]}" if named else "")

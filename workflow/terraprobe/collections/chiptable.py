@@ -1,11 +1,13 @@
 """The table of chips that every later stage reads, and where on Earth they are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_table
+from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -29,6 +31,28 @@ def read_chips(path: Path) -> "gpd.GeoDataFrame":
     """
     frame: gpd.GeoDataFrame = read_table(path)
     return frame
+
+
+def read_context(path: Path, chip_ids: NDArray[Any]) -> NDArray[np.float64]:
+    """Context of chips.
+
+    Args:
+        path: `context.parquet`.
+        chip_ids: (N,).
+
+    Returns:
+        The values of `CONTEXT`, (N, 20), in WorldClim's units; NaN where one is not known or the table lacks the chip.
+
+    Raises:
+        TerraprobeError: the table lacks a column.
+    """
+    table = read_table(path)
+    missing = [c for c in ("chip_id", *CONTEXT) if c not in table]
+    if missing:
+        raise TerraprobeError(f"{path}: no column {missing[0]}; climate needs {', '.join(CONTEXT)}. Rerun the context.")
+    rows = table.set_index("chip_id")[list(CONTEXT)].reindex(chip_ids)
+    values: NDArray[np.float64] = rows.to_numpy(np.float64)
+    return values
 
 
 def chip_centres(chips: "gpd.GeoDataFrame") -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,10 @@ from pydantic import Field
 
 from terraprobe.acquire.simulated.world import SimulatedWorld, place_grid
 from terraprobe.artifacts import write_table
+from terraprobe.collections.areagrid import AreaGrid, area_rows
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
+from terraprobe.collections.foldergrid import FolderGrid, folder_rows
+from terraprobe.collections.zones import CLIP, own_grounds
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import S2_RESOLUTION_M
 from terraprobe.stage import Ins, Out, Recipe, progress
@@ -63,37 +66,46 @@ class GridRecipe(Recipe):
         area: what the chips cover.
     """
 
-    area: Annotated[SceneGrid | PlacesGrid, Field(discriminator="kind")]
+    area: Annotated[SceneGrid | PlacesGrid | AreaGrid | FolderGrid, Field(discriminator="kind")]
 
 
 def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
     """List the chips of a collection.
 
     Args:
-        tiles: the scene's tiles, one of them on the 10 m grid; none for a simulated Earth.
+        tiles: the scene's tiles, one of them on the 10 m grid; the file with the polygons of an area; for a folder
+            the manifest of the layer whose tiles the chips lie on; none for a simulated Earth.
         recipe: what to cover.
         grid: GeoParquet, one row a chip in store order: `chip_id, geometry (EPSG:4326), crs, transform (a to f of
-            the chip's 10 m grid, CRS units), block, shard, source`; metadata `chip_px`.
+            the chip's 10 m grid, CRS units), block, shard, source`; metadata `chip_px`
+            and, for an area, `clip`: the geometry is the ground that a chip owns within its UTM zone.
 
     Raises:
-        TerraprobeError: no tile lies on a 10 m grid of a projected CRS, or not one chip fits.
+        TerraprobeError: no tile lies on a 10 m grid of a projected CRS, not one chip fits, or an area cannot be read.
     """
     area = recipe.area
-    rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
-    frame = chip_frame(rows, area.chip_px)
+    clip = CLIP if isinstance(area, AreaGrid) else {}
+    if isinstance(area, AreaGrid):
+        rows = area_rows(tiles[0], area)
+    elif isinstance(area, FolderGrid):
+        rows = folder_rows(tiles[0], area)
+    else:
+        rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
+    frame = chip_frame(rows, area.chip_px, clip=bool(clip))
     repeated = frame["chip_id"][frame["chip_id"].duplicated()]
     if len(repeated):
         raise TerraprobeError(f"{grid}: chip {repeated.iloc[0]} occurs twice: places overlap. Take fewer places.")
-    write_table(grid, frame, {"chip_px": str(area.chip_px)})
+    write_table(grid, frame, {"chip_px": str(area.chip_px), **clip})
     progress(f"{len(frame)} chips of {area.chip_px} px in {frame['block'].nunique()} blocks")
 
 
-def chip_frame(rows: "pd.DataFrame", chip_px: int) -> "gpd.GeoDataFrame":
+def chip_frame(rows: "pd.DataFrame", chip_px: int, *, clip: bool = False) -> "gpd.GeoDataFrame":
     """Rows with `crs, left, top, block, shard, source` to a grid table.
 
     Args:
         rows: one a chip; `left` and `top` of its upper left corner in metres of `crs`.
         chip_px: chip side in pixels of 10 m.
+        clip: whether a chip owns only the ground within its UTM zone.
 
     Returns:
         The columns of `grid.parquet`, in the order of `rows`.
@@ -105,8 +117,13 @@ def chip_frame(rows: "pd.DataFrame", chip_px: int) -> "gpd.GeoDataFrame":
     side = chip_px * CHIP_RESOLUTION_M
     geometry = np.empty(len(rows), object)
     for crs, part in rows.groupby("crs"):
-        boxes = shapely.box(part["left"], part["top"] - side, part["left"] + side, part["top"])
-        geometry[rows.index.get_indexer(part.index)] = gpd.GeoSeries(boxes, crs=crs).to_crs("EPSG:4326").to_numpy()
+        left, top = part["left"].to_numpy(float), part["top"].to_numpy(float)
+        if clip:
+            ground = own_grounds(str(crs), left, top, chip_px)
+        else:
+            boxes = shapely.box(left, top - side, left + side, top)
+            ground = gpd.GeoSeries(boxes, crs=crs).to_crs("EPSG:4326").to_numpy()
+        geometry[rows.index.get_indexer(part.index)] = ground
     frame = pd.DataFrame(
         {
             "chip_id": [

@@ -1,92 +1,28 @@
-"""Which chips are for training, which for choosing, which for the one test.
-
-`geobands` is the rule of `clip3` (public tool of Allen et al., [C]): longitude and latitude scaled to [0, 1], projected
-on a direction, cut into exactly n bands of equal width that follow a repeating pattern. `stratified` draws shares
-within each region, as `bioclim` does ([P]); it is not spatially blocked.
-"""
+"""Which chips are for training, which for choosing, which for the one test."""
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Literal
+import json
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from terraprobe.artifacts import read_table, table_metadata, write_table
+from terraprobe.collections.blocks import deal_blocks, side_from_labels
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, read_chips, unit_sphere
+from terraprobe.collections.official import official_split
+from terraprobe.collections.split_rules import PARTS, Blocks, Geobands, Official, SplitRule, Stratified
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
 
-Part = Literal["train", "val", "test"]
 BUFFER = "buffer"
 """Split of a chip that is left out because it lies too close to another split."""
 
 LEAST_RADIUS_M = 6_335_439.0
 """Least radius of curvature of the WGS 84 ellipsoid, a (1 - e²): along the meridian at the equator."""
-
-
-class Geobands(Recipe):
-    """Split by geographic bands.
-
-    Attributes:
-        kind: `geobands`.
-        direction_rad: angle of the axis that the bands cut across; 0 runs west to east.
-        n_bands: number of bands.
-        pattern: splits of successive bands, repeated.
-        buffer_m: least ground between chips of different splits; nearer train and val chips are left out.
-    """
-
-    kind: Literal["geobands"] = "geobands"
-    direction_rad: float = 0.0
-    n_bands: int = Field(60, ge=3)
-    pattern: tuple[Part, ...] = ("train", "train", "train", "test", "val")
-    buffer_m: float = Field(0.0, ge=0)
-
-    @model_validator(mode="after")
-    def _every_split(self) -> "Geobands":
-        if set(self.pattern) != {"train", "val", "test"} or self.n_bands < len(self.pattern):
-            raise ValueError(
-                f"pattern {list(self.pattern)} over {self.n_bands} bands; it must name train, val and test, "
-                f"and n_bands must be at least its length ({len(self.pattern)})"
-            )
-        return self
-
-
-class Shares(Recipe):
-    """Shares of the three splits, which sum to 1.
-
-    Attributes:
-        train: share of chips to learn from.
-        val: share to choose by.
-        test: share to report on.
-    """
-
-    train: float = Field(0.6, gt=0, lt=1)
-    val: float = Field(0.2, gt=0, lt=1)
-    test: float = Field(0.2, gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> "Shares":
-        total = self.train + self.val + self.test
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"train {self.train} + val {self.val} + test {self.test} = {total:g}; they must sum to 1")
-        return self
-
-
-class Stratified(Recipe):
-    """Draw chips at random within each region. Neighbours fall into different splits: report leakage beside it.
-
-    Attributes:
-        kind: `stratified`.
-        shares: of train, val and test in every region.
-        seed: of the draw.
-    """
-
-    kind: Literal["stratified"] = "stratified"
-    shares: Shares = Shares()
-    seed: int = Field(0, ge=0)
 
 
 class SplitRecipe(Recipe):
@@ -96,45 +32,74 @@ class SplitRecipe(Recipe):
         split: the rule.
     """
 
-    split: Annotated[Geobands | Stratified, Field(discriminator="kind")]
+    split: SplitRule
 
 
-def assign_splits(*, grid: In, context: Ins, recipe: SplitRecipe, chips: Out) -> None:
+def assign_splits(*, grid: In, context: Ins, labels: Ins, official: Ins, recipe: SplitRecipe, chips: Out) -> None:
     """Give every chip its split and its region.
 
     Args:
         grid: `grid.parquet`.
         context: `context.parquet`, or nothing where the study gives no context.
+        labels: `labels.parquet` where the rule is `blocks` without a side, else nothing.
+        official: the rule's own file where it is `official`, else nothing.
         recipe: the rule.
-        chips: `chips.parquet`: the grid's rows with `split` (train, val, test, buffer) and `region`.
+        chips: `chips.parquet`: the grid's rows with `split` (train, val, test, buffer) and `region`; metadata
+            `split`, the rule as JSON, with the side that was used.
 
     Raises:
-        TerraprobeError: a split is empty.
+        TerraprobeError: a split is empty, or the rule's own input does not fit.
     """
     frame = read_chips(grid)
-    side_m = int(table_metadata(grid)["chip_px"]) * CHIP_RESOLUTION_M
+    metadata = table_metadata(grid)
+    side_m = int(metadata["chip_px"]) * CHIP_RESOLUTION_M
     regions = read_table(context[0]).set_index("chip_id")["region"] if context else None
     frame["region"] = "" if regions is None else regions.loc[frame["chip_id"]].to_numpy()
-    if isinstance(recipe.split, Geobands):
-        lon, lat = chip_centres(frame)
-        split = geobands(lon, lat, recipe.split)
-        split = leave_buffer(lon, lat, split, recipe.split.buffer_m, side_m)
+    rule = recipe.split
+    lon, lat = chip_centres(frame)
+    if isinstance(rule, Geobands):
+        split = geobands(lon, lat, rule)
+    elif isinstance(rule, Stratified):
+        split = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), rule)
+    elif isinstance(rule, Official):
+        split = official_split(official[0], frame["source"].to_numpy())
     else:
-        split = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), recipe.split)
+        side_km = rule.side_km or side_from_labels(lon, lat, _label_values(labels, frame["chip_id"]))
+        rule = rule.model_copy(update={"side_km": side_km})
+        split = deal_blocks(lon, lat, frame["block"].to_numpy(), side_km, rule)
+    if isinstance(rule, Geobands | Blocks):
+        split = leave_buffer(lon, lat, split, rule.buffer_m, side_m)
     frame["split"] = split
-    _check_every_split(frame, recipe)
-    write_table(chips, frame, {"chip_px": table_metadata(grid)["chip_px"]})
+    _check_every_split(frame, rule)
+    kept: dict[str, str] = {key: metadata[key] for key in ("chip_px", "clip") if key in metadata}
+    write_table(chips, frame, {**kept, "split": json.dumps(rule.model_dump(mode="json"), sort_keys=True)})
     counts = frame["split"].value_counts().to_dict()
-    progress(", ".join(f"{name} {counts[name]}" for name in ("train", "val", "test", BUFFER) if name in counts))
+    progress(", ".join(f"{name} {counts[name]}" for name in (*PARTS, BUFFER) if name in counts))
 
 
-def _check_every_split(frame: "gpd.GeoDataFrame", recipe: SplitRecipe) -> None:
+def _label_values(labels: Ins, chip_ids: "pd.Series[str]") -> "pd.DataFrame":
+    """The labels of chips, without their coverage."""
+    if not labels:
+        raise TerraprobeError("split blocks: no side_km, and no labels that give it. Give side_km.")
+    table = read_table(labels[0]).set_index("chip_id").loc[chip_ids]
+    values: pd.DataFrame = table[[name for name in table if not name.endswith("_coverage")]]
+    return values
+
+
+_REMEDIES = {
+    "geobands": "Lower n_bands or buffer_m",
+    "blocks": "Lower side_km or buffer_m",
+    "official": "Name sources for each of the three",
+}
+
+
+def _check_every_split(frame: "gpd.GeoDataFrame", rule: SplitRule) -> None:
     counts = frame["split"].value_counts()
-    empty = [part for part in ("train", "val", "test") if part not in counts]
+    empty = [part for part in PARTS if part not in counts]
     if empty:
         raise TerraprobeError(
-            f"split {recipe.split.kind}: no chip for {', '.join(empty)} among {len(frame)} "
-            f"({counts.to_dict()}). Lower n_bands or buffer_m, or take more chips."
+            f"split {rule.kind}: no chip for {', '.join(empty)} among {len(frame)} "
+            f"({counts.to_dict()}). {_REMEDIES.get(rule.kind, 'Change the shares')}, or take more chips."
         )
 
 

@@ -4,19 +4,18 @@ Section numbers "sec. 2" are those of the specification in docs/methods.md.
 """
 
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import combinations
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from terraprobe.method import Batch, Method, Note, Source, TowerRecipe, TrainRecipe
-from terraprobe.modalities import MODALITIES
+from terraprobe.method import Batch, Method, Note, Source, TrainRecipe
+from terraprobe.towers import TowerRecipe, check_tower
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,21 +32,6 @@ MAX_SCALE = 100.0
 
 MIN_TOWERS = 2
 """A chip with one modality is in no pair."""
-
-MODULE_ATTRIBUTES = frozenset({
-    "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "clear", "compile", "cpu", "cuda",
-    "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
-    "get_parameter", "get_submodule", "half", "ipu", "items", "keys", "load_state_dict", "modules", "mtia",
-    "named_buffers", "named_children", "named_modules", "named_parameters", "parameters", "pop",
-    "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook",
-    "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook",
-    "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook",
-    "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict",
-    "to", "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
-})  # fmt: skip
-"""Names that a `torch.nn.ModuleDict` refuses as keys, written out: a recipe is checked without torch."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _PAPER_TOWERS = MappingProxyType(
     {name: TowerRecipe(modality=name) for name in ("s1_coherence", "s1_grd_monthly", "s2_rgb_monthly")}
@@ -69,6 +53,7 @@ class Clip3Recipe(TrainRecipe):
     towers: Annotated[dict[str, TowerRecipe], Source("P", "sec. 2 Modalities: s2rgbm, s1grdm, gunw")] = dict(
         _PAPER_TOWERS
     )
+    conditioning: Annotated[Literal["none"], Source("P", "sec. 2 Towers take an image alone")] = "none"
     width: Annotated[int, Field(ge=1), Source("P", "sec. 2 Towers: ViT-B/16")] = 768
     depth: Annotated[int, Field(ge=1), Source("P", "sec. 2 Towers: ViT-B/16")] = 12
     heads: Annotated[int, Field(ge=1), Source("P", "sec. 2 Towers: ViT-B/16")] = 12
@@ -91,9 +76,9 @@ class Clip3Recipe(TrainRecipe):
         if len(self.towers) < MIN_TOWERS:
             raise ValueError(f"towers: found {len(self.towers)}, a contrastive loss needs at least {MIN_TOWERS}")
         for name, tower in self.towers.items():
-            _check_tower(name, tower)
+            check_tower(name, tower)
         for (one, a), (two, b) in combinations(self.towers.items(), 2):
-            shared = set(_bands(a)) & set(_bands(b))
+            shared = set(a.band_names) & set(b.band_names)
             if a.modality == b.modality and shared:
                 raise ValueError(
                     f"towers {one} and {two} both see {', '.join(sorted(shared))} of {a.modality}; the same pixels on "
@@ -103,29 +88,14 @@ class Clip3Recipe(TrainRecipe):
             raise ValueError(f"heads: found {self.heads}, it must divide width {self.width}")
         return self
 
+    def check_chip(self, chip_px: int) -> None:
+        """Refuse chips that patches do not fill.
 
-def _bands(tower: TowerRecipe) -> tuple[str, ...]:
-    return MODALITIES[tower.modality].bands if tower.bands is None else tower.bands
-
-
-def _check_tower(name: str, tower: TowerRecipe) -> None:
-    if name == "concat":
-        raise ValueError("towers: the name concat is kept for the towers together")
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"towers: found the name {name!r}, allowed a-z first, then a-z, 0-9 and _")
-    if name in MODULE_ATTRIBUTES:
-        raise ValueError(
-            f"towers: found the name {name!r}, which is an attribute of PyTorch's modules; allowed is any other, such "
-            f"as {name}_tower"
-        )
-    if tower.modality not in MODALITIES:
-        raise ValueError(f"towers.{name}.modality: found {tower.modality!r}, allowed {', '.join(MODALITIES)}")
-    allowed = MODALITIES[tower.modality].bands
-    unknown = [band for band in _bands(tower) if band not in allowed]
-    if unknown or not _bands(tower):
-        raise ValueError(f"towers.{name}.bands: found {list(_bands(tower))}, allowed {', '.join(allowed)}")
-    if len(set(_bands(tower))) < len(_bands(tower)):
-        raise ValueError(f"towers.{name}.bands: {list(_bands(tower))} names one twice")
+        Raises:
+            ValueError: `patch_px` does not divide the side.
+        """
+        if chip_px % self.patch_px:
+            raise ValueError(f"patch_px {self.patch_px} does not divide chips of {chip_px} px")
 
 
 class Clip3(Method):
@@ -165,14 +135,14 @@ class Clip3(Method):
 
         super().__init__(recipe, inputs, layers, chip_px)
         self.draws = len(recipe.towers)
-        self._towers = self.build_towers(recipe, chip_px)
+        self._towers = self.build_towers(recipe, {name: len(i.bands) for name, i in inputs.items()}, chip_px)
         self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
         self.network = nn.ModuleDict({"towers": self._towers})
         self.network.register_parameter("log_scale", self.log_scale)
 
     @staticmethod
-    def build_towers(recipe: Any, chip_px: int) -> "nn.ModuleDict":
-        """ViT, then a projection, for each tower."""
+    def build_towers(recipe: Any, bands: Mapping[str, int], chip_px: int) -> "nn.ModuleDict":
+        """ViT of one channel, then a projection, for each tower."""
         from torch import nn
 
         from terraprobe.models.vit import ViT
@@ -188,6 +158,11 @@ class Clip3(Method):
                 for name in recipe.towers
             }
         )
+
+    @staticmethod
+    def embedding_size(recipe: Any) -> int:
+        """The projection's length."""
+        return int(recipe.projection)
 
     @property
     def towers(self) -> "nn.ModuleDict":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,41 @@ def read_feature_sets(paths: Sequence[Path], chips: pd.DataFrame) -> list[Featur
     if twice:
         raise TerraprobeError(f"{', '.join(map(str, paths))}: features of {twice[0]} come twice. Give each file once.")
     return sets
+
+
+def merge_feature_sets(sets: Sequence[FeatureSet]) -> list[FeatureSet]:
+    """Join the feature sets of several collections that have one key.
+
+    Args:
+        sets: of `read_feature_sets`, with rows in one chip table.
+
+    Returns:
+        One set a key, in the order of their keys.
+
+    Raises:
+        TerraprobeError: features of one key were made by different weights, or differ in length.
+    """
+    groups: dict[tuple[str, ...], list[FeatureSet]] = {}
+    for one in sets:
+        groups.setdefault(tuple(one.key.values()), []).append(one)
+    return [_merge(groups[key]) for key in sorted(groups)]
+
+
+def _merge(sets: list[FeatureSet]) -> FeatureSet:
+    first = sets[0]
+    if len({one.encoder_sha256 for one in sets}) > 1:
+        raise TerraprobeError(
+            f"features of {first.name}: those of one collection were made by other weights than those of another. "
+            "Run embed-chips again for both."
+        )
+    lengths = sorted({one.matrix.shape[1] for one in sets})
+    if len(lengths) > 1:
+        raise TerraprobeError(
+            f"features of {first.name}: of length {' and '.join(map(str, lengths))} in the collections that are "
+            "judged together; all must have the same modalities and channels."
+        )
+    chips, matrix = np.concatenate([one.chips for one in sets]), np.concatenate([one.matrix for one in sets])
+    return replace(first, chips=chips, matrix=matrix)
 
 
 def _read_file(path: Path, chips: pd.DataFrame) -> list[FeatureSet]:

@@ -1,7 +1,7 @@
 """Features that no encoder is needed for. The same forest, shots and episodes judge them.
 
-`image_stats` (per modality and concatenated), `coordinates` and `climate`; the majority class and the random-init
-encoders complete the floors elsewhere.
+`image_stats`, of these `mean_sd` alone (both per modality and concatenated), `coordinates` and `climate`; the majority
+class and the random-init encoders complete the floors elsewhere.
 """
 
 import json
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
-from terraprobe.collections.chiptable import CONTEXT, chip_centres, unit_sphere
+from terraprobe.collections.chiptable import chip_centres, read_context, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.image_stats import STATISTICS, channel_statistics
 from terraprobe.stage import In, Ins, Out, Recipe, progress
@@ -72,7 +72,9 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
     if context:
         everywhere["climate"] = _climate(context[0], table["chip_id"])
     frames = [_rows(table, floor, name, matrix, seen[name]) for floor, matrix in everywhere.items() for name in seen]
-    frames += [_rows(table, "image_stats", name, matrix, seen[name]) for name, matrix in images.items()]
+    for name, matrix in images.items():
+        frames.append(_rows(table, "image_stats", name, matrix, seen[name]))
+        frames.append(_rows(table, "mean_sd", name, matrix[:, _mean_sd(matrix.shape[1])], seen[name]))
     metadata = {"limits": json.dumps(limits, sort_keys=True), "statistics": json.dumps(STATISTICS)}
     write_table(floors, pd.concat(frames, ignore_index=True), metadata)
 
@@ -89,15 +91,14 @@ def coordinates(chips: pd.DataFrame) -> NDArray[np.float32]:
     return unit_sphere(*chip_centres(chips)).astype(np.float32)
 
 
+def _mean_sd(columns: int) -> NDArray[np.intp]:
+    """Which of the image statistics are means and standard deviations of a channel."""
+    wanted = [STATISTICS.index(name) for name in ("mean", "sd")]
+    return np.flatnonzero(np.isin(np.arange(columns) % len(STATISTICS), wanted))
+
+
 def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:
-    table = read_table(path)
-    missing = [c for c in ("chip_id", *CONTEXT) if c not in table]
-    if missing:
-        raise TerraprobeError(f"{path}: no column {missing[0]}; climate needs {', '.join(CONTEXT)}. Rerun the context.")
-    matrix: NDArray[np.float32] = (
-        table.set_index("chip_id")[list(CONTEXT)].reindex(chip_ids.to_numpy()).to_numpy(np.float32)
-    )
-    return matrix
+    return read_context(path, chip_ids.to_numpy()).astype(np.float32)
 
 
 def channel_limits(store: ChipStore, train: NDArray[np.intp], recipe: FloorsRecipe) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,10 +16,11 @@ from sklearn.ensemble import RandomForestClassifier
 from terraprobe.artifacts import read_json, write_json, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.metrics import METRICS, block_counts
-from terraprobe.probes.bench import Bench, Problem
+from terraprobe.probes.bench import Bench, Problem, Source
 from terraprobe.probes.episodes import FULL, forest_seed
 from terraprobe.probes.features import KEYS, FeatureSet
 from terraprobe.probes.forest_scores import ScoreBook, Setting
+from terraprobe.probes.optimism import deal_at_random, optimism_row, optimism_table
 from terraprobe.probes.tasks import Task
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
@@ -31,12 +33,14 @@ class ForestRecipe(Recipe):
 
     Attributes:
         evaluation: its name.
-        collection: the collection that it is done on.
+        collection: the collection whose test chips are judged.
+        train_on: the collections whose train and val chips are learnt from and chosen by.
         tasks: columns of `labels.parquet`.
         sizes: numbers of labelled train chips; 0 is all of them. The paper's are
             5, 10, 100, 250, 500, 1000, 5000, 20000 and all [P].
         repeats: episodes of each size; 10 in the paper [P].
         full_repeats: episodes of the full size, where only the forest's seed differs; 10 in the paper [P].
+        permute_labels: a null: labels change places block by block within each split.
         draw: `uniform` at random [P], or `stratified` by class.
         trees: numbers of trees to choose from; validation chose 50 in the paper [P].
         depths: tree depths to choose from; validation chose 7 in the paper [P].
@@ -49,10 +53,12 @@ class ForestRecipe(Recipe):
 
     evaluation: str
     collection: str
+    train_on: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = Field(min_length=1)
     sizes: tuple[int, ...] = Field(min_length=1)
     repeats: int = Field(3, ge=1)
     full_repeats: int = Field(3, ge=1)
+    permute_labels: bool = False
     draw: Literal["uniform", "stratified"] = "uniform"
     trees: tuple[int, ...] = Field((50,), min_length=1)
     depths: tuple[int, ...] = Field((7,), min_length=1)
@@ -104,20 +110,21 @@ def predict_forest(
     return called
 
 
-def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecipe, selection: Out) -> None:
+def select_forest(*, embeddings: Ins, chips: Ins, labels: Ins, recipe: ForestRecipe, selection: Out) -> None:
     """Choose trees and depth of every feature set and task on the validation split.
 
     Args:
-        embeddings: files of embeddings, floors or both.
-        chips: `chips.parquet`; only train and val rows are read, of this and of every other file.
-        labels: `labels.parquet`.
+        embeddings: files of embeddings, floors or both: those of each collection of `train_on` in turn, equally many.
+        chips: `chips.parquet` of each; only train and val rows are read, of this and of every other file.
+        labels: `labels.parquet` of each.
         recipe: the evaluation.
         selection: JSON: `recipe`, `tasks` (threshold, balance, reason if impossible) and `choices`.
 
     Raises:
         TerraprobeError: an input is broken or lacks what the recipe names.
     """
-    bench = _bench(embeddings, chips, labels, ("train", "val"), recipe)
+    splits = {name: ["train", "val"] for name in recipe.train_on}
+    bench = _bench(embeddings, chips, labels, splits, recipe)
     tasks = [bench.task(name) for name in recipe.tasks]
     choices = [_choose(bench, task, recipe) for task in tasks if not task.reason]
     write_json(
@@ -132,15 +139,22 @@ def select_forest(*, embeddings: Ins, chips: In, labels: In, recipe: ForestRecip
     progress(f"{recipe.evaluation}: {possible} of {len(tasks)} tasks possible, {len(bench.sets)} feature sets selected")
 
 
-def _bench(embeddings: Ins, chips: In, labels: In, splits: Sequence[str], recipe: ForestRecipe) -> Bench:
+def _bench(embeddings: Ins, chips: Ins, labels: Ins, splits: dict[str, list[str]], recipe: ForestRecipe) -> Bench:
+    """What is read of each collection, whose files come in the order of `splits`."""
+    each, rest = divmod(len(embeddings), len(splits))
+    if not len(chips) == len(labels) == len(splits) or rest:
+        raise TerraprobeError(
+            f"{recipe.evaluation}: {len(chips)} chips, {len(labels)} labels and {len(embeddings)} embeddings; expected "
+            f"one of each, or equally many embeddings, of {', '.join(splits)}. Give the files in this order."
+        )
+    groups = [embeddings[k * each : (k + 1) * each] for k in range(len(splits))]
+    sources = [Source(*files) for files in zip(groups, chips, labels, splits.values(), strict=True)]
     return Bench.load(
-        embeddings,
-        chips,
-        labels,
-        splits=splits,
+        sources,
         tasks=recipe.tasks,
         seed=recipe.seed,
         stratified=recipe.draw == "stratified",
+        permuted=recipe.permute_labels,
     )
 
 
@@ -198,18 +212,20 @@ def _validate(
 
 
 def score_forest(
-    *, embeddings: Ins, chips: In, labels: In, selection: In, recipe: ForestRecipe, scores: Out, blocks: Out
-) -> None:
+    *, embeddings: Ins, chips: Ins, labels: Ins, selection: In, recipe: ForestRecipe, scores: Out,
+    blocks: Out, optimism: Out,
+) -> None:  # fmt: skip
     """Score the frozen choice on the test split, once.
 
     Args:
-        embeddings: the files that the selection was made with.
-        chips: `chips.parquet`.
-        labels: `labels.parquet`.
+        embeddings: the files that the selection was made with, then those of `collection` where it is not among them.
+        chips: `chips.parquet` of each; only train rows of `train_on` and test rows of `collection` are read.
+        labels: `labels.parquet` of each.
         selection: of `select_forest`.
         recipe: the one of the selection.
         scores: one row per feature set, task, size, episode and metric; see `forest_scores`.
         blocks: the counts behind each row, per block of test chips.
+        optimism: one row per feature set and task: what a random split would have promised; see `optimism`.
 
     Raises:
         TerraprobeError: the selection was made with another recipe or other features, or an input is broken.
@@ -217,7 +233,11 @@ def score_forest(
     frozen = read_json(selection)
     if frozen["recipe"] != recipe.model_dump(mode="json"):
         raise TerraprobeError(f"{selection}: made with another recipe. Run select-forest again with this one.")
-    bench = _bench(embeddings, chips, labels, ("train", "test"), recipe)
+    own = recipe.train_on == (recipe.collection,)
+    splits = {name: ["train"] for name in recipe.train_on}
+    splits.setdefault(recipe.collection, []).extend(["val", "test"] if own else ["test"])
+    bench = _bench(embeddings, chips, labels, splits, recipe)
+    dealt, gaps = deal_at_random(bench), []
     choices = {(*(c[k] for k in KEYS), c["task"]): c for c in frozen["choices"]}
     book = ScoreBook(bench, recipe.evaluation, recipe.collection, recipe.resamples)
     sets = [*bench.sets, *_majority(bench)]
@@ -225,10 +245,21 @@ def score_forest(
         task = frozen["tasks"][name]
         for features in sets:
             problem = Problem(bench, features, name, task["threshold"])
-            _score_one(book, problem, task, choices.get((*features.key.values(), name)), recipe)
+            choice = choices.get((*features.key.values(), name))
+            _score_one(book, problem, task, choice, recipe)
+            if own and not _reason(problem, task, choice):  # chips of two collections cannot be dealt as one
+                trees, depth = _forest(choice)
+                judge = partial(_call, trees=trees, depth=depth, seed=forest_seed(recipe.seed, 0))
+                gaps.append(optimism_row(bench, dealt, features, task, judge))
         progress(f"{recipe.evaluation}: task {done} of {len(recipe.tasks)} ({name}) scored")
     write_table(scores, book.scores())
     write_table(blocks, book.blocks())
+    write_table(optimism, optimism_table(gaps, recipe.evaluation, recipe.collection))
+
+
+def _forest(choice: dict[str, Any] | None) -> tuple[int, int]:
+    """Trees and depth; none for the majority class."""
+    return (choice["trees"], choice["depth"]) if choice else (0, 0)
 
 
 def _majority(bench: Bench) -> list[FeatureSet]:
@@ -252,10 +283,10 @@ def _score_one(
             continue
         for episode in range(recipe.repeats if n_shots else recipe.full_repeats):
             drawn = problem.draw(episode, n)
-            trees, depth = (choice["trees"], choice["depth"]) if choice else (0, 0)
+            trees, depth = _forest(choice)
             y = problem.positive[drawn]
             setting = Setting(n_shots, episode, n, trees, depth, constant=bool(y.all() or not y.any()))
-            book.add(problem, task, setting, _call(problem, drawn, setting, forest_seed(recipe.seed, episode)))
+            book.add(problem, task, setting, _call(problem, drawn, trees, depth, forest_seed(recipe.seed, episode)))
 
 
 def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | None) -> str:
@@ -273,11 +304,11 @@ def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | Non
     return str(choice["reason"]) if choice else ""
 
 
-def _call(problem: Problem, drawn: NDArray[np.intp], setting: Setting, seed: int) -> NDArray[np.bool_]:
+def _call(problem: Problem, drawn: NDArray[np.intp], trees: int, depth: int, seed: int) -> NDArray[np.bool_]:
     test, y = problem.test, problem.positive[drawn]
-    if not setting.trees:
+    if not trees:
         return np.full(len(test), y.mean() > 0.5)
     called: NDArray[np.bool_] = predict_forest(
-        problem.x(drawn), y, problem.x(test), trees=(setting.trees,), depth=setting.depth, seed=seed
+        problem.x(drawn), y, problem.x(test), trees=(trees,), depth=depth, seed=seed
     )[0]
     return called

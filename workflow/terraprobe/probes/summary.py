@@ -8,7 +8,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terraprobe.metrics import COUNTS, METRICS
-from terraprobe.statistics import MIN_BLOCKS, block_weights, first_reaching, holm, interval, mean_over_seeds
+from terraprobe.statistics import (
+    MIN_BLOCKS,
+    block_weights,
+    first_reaching,
+    holm,
+    interval,
+    mean_over_seeds,
+    stream_seed,
+)
 from terraprobe.statistics import p_value as bootstrap_p
 from terraprobe.statistics import resample as resample_metric
 
@@ -24,14 +32,15 @@ Samples = dict[tuple[Hashable, ...], NDArray[np.float64]]
 
 def add_arm(frame: pd.DataFrame) -> pd.DataFrame:
     """Add the column `arm` to scores or counts, made of `init` and `floor`."""
-    arm = frame["init"].str.replace(r"-\d+$", "", regex=True)
+    arm = frame["init"].str.replace(r"(-\d+)+$", "", regex=True)
     return frame.assign(arm=arm.where(frame["floor"] == "", "floor"))
 
 
 def resample_points(blocks: pd.DataFrame, resamples: int, seed: int) -> Samples:
     """Bootstrap every point: blocks of test chips, then model seeds and episodes.
 
-    All points of one evaluation stand on the same resampled blocks, so that any two of them may be subtracted.
+    All points of one collection stand on the same resampled blocks, so that any two of them may be subtracted;
+    those of different collections are resampled apart.
 
     Args:
         blocks: of `score_forest`, concatenated.
@@ -42,14 +51,15 @@ def resample_points(blocks: pd.DataFrame, resamples: int, seed: int) -> Samples:
         For each point and metric the resampled mean over seeds and episodes.
     """
     samples: Samples = {}
-    for _, world in add_arm(blocks).groupby(list(WORLD)):
+    for (_, collection), world in add_arm(blocks).groupby(list(WORLD)):
         names = sorted(set(world["block"]))
-        weights = block_weights(len(names), resamples, seed)
+        own_seed = stream_seed(seed, str(collection))
+        weights = block_weights(len(names), resamples, own_seed)
         numbered = world.assign(number=pd.Index(names).get_indexer(world["block"]))
         for point, rows in numbered.groupby(list(POINT)):
             counts = _counts(rows, len(names))
             for name, metric in METRICS.items():
-                samples[*point, name] = mean_over_seeds(resample_metric(metric, counts, weights), seed)
+                samples[*point, name] = mean_over_seeds(resample_metric(metric, counts, weights), own_seed)
     return samples
 
 
@@ -125,13 +135,23 @@ def compare(points: pd.DataFrame, samples: Samples) -> pd.DataFrame:
     rows = []
     for _, group in known.groupby([*WORLD, "task", "n_shots"]):
         records = group.to_dict("records")
-        rows += [_difference(a, b, samples) for a in records if a["arm"] == "trained" for b in _rivals(a, records)]
+        rows += [_difference(a, b, samples) for a in records if a["arm"] == "trained" for b in rivals_of(a, records)]
     table = pd.DataFrame(rows, columns=_DIFFERENCE_COLUMNS)
     families = table.groupby([*WORLD, "modality", "n_shots", "balanced"])["p"]
     return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy(np.float64))))
 
 
-def _rivals(a: Point, records: Sequence[Point]) -> list[Point]:
+def rivals_of(a: Point, records: Sequence[Point]) -> list[Point]:
+    """What a trained point is held against.
+
+    Args:
+        a: the trained point.
+        records: points of the same evaluation, task and size.
+
+    Returns:
+        Its untrained twins, the other encoders of the same modality that come after it by name, and of each floor
+        the point of the same modality or else the widest.
+    """
     floors = {(r["floor"], r["modality"]) for r in records}
 
     def is_rival(b: Point) -> bool:
@@ -158,7 +178,7 @@ _DIFFERENCE_COLUMNS = [
 
 
 def _difference(a: Point, b: Point, samples: Samples) -> dict[str, Any]:
-    gap = samples[_sample_key(a)] - samples[_sample_key(b)]
+    gap = samples[sample_key(a)] - samples[sample_key(b)]
     low, high = interval(gap)
     return {
         **{name: a[name] for name in _SHARED},
@@ -174,5 +194,6 @@ def _difference(a: Point, b: Point, samples: Samples) -> dict[str, Any]:
     }
 
 
-def _sample_key(point: Point) -> tuple[Hashable, ...]:
+def sample_key(point: Point) -> tuple[Hashable, ...]:
+    """Where the bootstrap values of a point stand in `Samples`."""
     return tuple(point[name] for name in (*POINT, "metric"))

@@ -1,11 +1,16 @@
 """Paired differences between an encoder and what it is held against."""
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from terraprobe.report.curves import STYLES
 from terraprobe.report.drawing import INK, MUTED, PAPER, Gallery, Picture, themed_figure
 from terraprobe.report.notes import CollectionNote, EncoderNote
 from terraprobe.report.results import RIVAL_TITLES, RIVALS, label_title, size_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ROW_IN = 0.19
 
@@ -25,15 +30,34 @@ def draw_differences(
     known = rows[rows["rival"].isin(RIVALS)] if len(rows) else rows
     if not len(known):
         return []
-    tasks = list(dict.fromkeys(known["task"]))
-    figure, axes = themed_figure(1.0 + _ROW_IN * (len(known) + 1.3 * len(tasks)))
+    size = size_words(int(known["n_shots"].iloc[0]))
+    metric = str(known["metric"].iloc[0]).replace("_", " ")
+    title = f"{collection.title} ({collection.kind}), {size}"
+    figure = contrast_figure(known, title, f"trained minus rival, {metric}")
+    caption = f"{encoder.title}, {size}: right of the line the trained embeddings win. {HOW_TO_READ}"
+    return [gallery.add(f"differences-{name}-{encoder.name}", figure, contrast_words(known), caption)]
+
+
+HOW_TO_READ = "Bars: paired 95 % intervals over test blocks. Filled: shown after Holm's correction; open: not shown."
+
+
+def contrast_figure(rows: pd.DataFrame, title: str, axis: str) -> "Figure":
+    """Differences and their intervals, by task and rival.
+
+    Args:
+        rows: with columns `task, rival, difference, low, high, verdict`; tasks in the order of the rows.
+        title: of the figure.
+        axis: what is measured.
+    """
+    tasks = list(dict.fromkeys(rows["task"]))
+    figure, axes = themed_figure(1.0 + _ROW_IN * (len(rows) + 1.3 * len(tasks)))
     ax = axes[0, 0]
     ticks, labels, y = [], [], 0.0
     for task in tasks:
         ticks.append(y)
         labels.append(label_title(task))
         for rival in RIVALS:
-            for _, row in known[(known["task"] == task) & (known["rival"] == rival)].iterrows():
+            for _, row in rows[(rows["task"] == task) & (rows["rival"] == rival)].iterrows():
                 y += 1
                 colour = str(STYLES[rival]["color"])
                 shown = row["verdict"] in ("better", "worse")
@@ -50,17 +74,16 @@ def draw_differences(
     ax.spines["left"].set_visible(False)
     ax.grid(True, axis="x")
     ax.set_ylim(y - 0.6, -0.7)
-    size = size_words(int(known["n_shots"].iloc[0]))
-    metric = str(known["metric"].iloc[0]).replace("_", " ")
-    ax.set_xlabel(f"trained minus rival, {metric}", color=MUTED)
-    ax.set_title(f"{collection.title} ({collection.kind}), {size}", loc="left")
+    ax.set_xlabel(axis, color=MUTED)
+    ax.set_title(title, loc="left")
+    return figure
+
+
+def contrast_words(rows: pd.DataFrame) -> str:
+    """The same in words."""
     lines = "; ".join(
         f"{label_title(str(row['task']))} against {RIVAL_TITLES[str(row['rival'])]} {row['difference']:+.3f}, "
         f"{row['verdict']}"
-        for _, row in known.iterrows()
+        for _, row in rows.iterrows()
     )
-    caption = (
-        f"{encoder.title}, {size}: right of the line the trained embeddings win. Bars: paired 95 % intervals over test "
-        "blocks. Filled: shown after Holm's correction; open: not shown."
-    )
-    return [gallery.add(f"differences-{name}-{encoder.name}", figure, f"Differences by task: {lines}.", caption)]
+    return f"Differences by task: {lines}."

@@ -25,6 +25,7 @@ from terraprobe.report.results import TRAINED, floors_of, label_title
 STYLES: dict[str, dict[str, Any]] = {
     TRAINED: {"color": BLUE, "lw": 2.2, "label": "trained", "zorder": 4},
     "image_stats": {"color": RED, "lw": 1.5, "ls": (0, (4, 1.5)), "label": "image statistics", "zorder": 3},
+    "mean_sd": {"color": RED, "lw": 1.1, "ls": (0, (1, 1.5)), "label": "mean and SD", "zorder": 2},
     "random": {"color": PURPLE, "lw": 1.5, "ls": (0, (1, 1)), "label": "random init", "zorder": 3},
     "climate": {"color": GREEN, "lw": 1.1, "ls": (0, (6, 1.5, 1, 1.5)), "label": "climate", "zorder": 2},
     "coordinates": {"color": ORANGE, "lw": 1.1, "ls": (0, (6, 1.5, 1, 1.5)), "label": "coordinates", "zorder": 2},

@@ -26,6 +26,7 @@ class Collection:
         labels: `labels.parquet` in the order of `chips`, without `chip_id`; no column where there are no labels.
         modalities: stores by modality.
         layers: stores by label layer.
+        audit: `leakage.json`.
     """
 
     note: CollectionNote
@@ -33,6 +34,7 @@ class Collection:
     labels: pd.DataFrame
     modalities: dict[str, ChipStore]
     layers: dict[str, ChipStore]
+    audit: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -47,21 +49,31 @@ class Collection:
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """An encoder as the report needs it.
+    """An encoder as the report needs it; of several seeds the first is drawn and all are listed.
 
     Attributes:
         note: what the study says about it.
-        card: `card.json`.
-        history: `history.parquet`.
+        cards: `card.json` of each seed.
+        histories: `history.parquet` of each seed.
     """
 
     note: EncoderNote
-    card: dict[str, Any]
-    history: pd.DataFrame
+    cards: tuple[dict[str, Any], ...]
+    histories: tuple[pd.DataFrame, ...]
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Of the first seed."""
+        return self.cards[0]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Of the first seed."""
+        return self.histories[0]
 
 
 def read_collections(
-    notes: Iterable[CollectionNote], chips: list[Path], labels: list[Path], specs: list[Path]
+    notes: Iterable[CollectionNote], chips: list[Path], labels: list[Path], specs: list[Path], leakage: list[Path]
 ) -> list[Collection]:
     """Put the files of every collection together.
 
@@ -70,32 +82,34 @@ def read_collections(
         chips: `collections/<c>/chips.parquet`.
         labels: `collections/<c>/labels.parquet`, of those that have labels.
         specs: `collections/<c>/{chips,labels}/<layer>/spec.json`.
+        leakage: `collections/<c>/leakage.json`.
 
     Raises:
-        TerraprobeError: a collection has no chips, or tables and stores of one collection do not fit together.
+        TerraprobeError: a collection has no chips or no audit, or its tables and stores do not fit together.
     """
-    chip_tables = {path.parent.name: path for path in chips}
-    label_tables = {path.parent.name: path for path in labels}
+    chip_tables, label_tables, audits = ({p.parent.name: p for p in paths} for paths in (chips, labels, leakage))
     found = []
     for note in notes:
-        if note.name not in chip_tables:
-            raise TerraprobeError(
-                f"report: no chips.parquet of collection {note.name}; given: {', '.join(chip_tables) or 'none'}. "
-                "Give one chips.parquet for every collection of the recipe."
-            )
+        for file, given in (("chips.parquet", chip_tables), ("leakage.json", audits)):
+            if note.name not in given:
+                raise TerraprobeError(
+                    f"report: no {file} of collection {note.name}; given: {', '.join(given) or 'none'}. "
+                    f"Give one {file} for every collection of the recipe."
+                )
         frame = read_table(chip_tables[note.name]).reset_index(drop=True)
         if not len(frame):
             raise TerraprobeError(f"{chip_tables[note.name]}: no chips. Look at the grid of collection {note.name}.")
         stores = {kind: _stores(specs, note.name, kind, len(frame)) for kind in ("chips", "labels")}
         values = _labels(label_tables.get(note.name), frame["chip_id"])
-        found.append(Collection(note, frame, values, stores["chips"], stores["labels"]))
+        audit = read_json(audits[note.name])
+        found.append(Collection(note, frame, values, stores["chips"], stores["labels"], audit))
     return found
 
 
 def _stores(specs: list[Path], collection: str, kind: str, n_chips: int) -> dict[str, ChipStore]:
     order = {name: place for place, name in enumerate([*MODALITIES, *LABELS])}
     folders = [p.parent for p in specs if p.parts[-4:-2] == (collection, kind)]
-    folders.sort(key=lambda folder: order[folder.name])
+    folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))  # own label layers last
     stores = {folder.name: ChipStore.open(folder) for folder in folders}
     for name, store in stores.items():
         if len(store) != n_chips:
@@ -129,13 +143,19 @@ def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: li
     found = []
     for note in notes:
         for file, given in (("card.json", card_of), ("history.parquet", history_of)):
-            if note.name not in given:
+            absent = [run for run in note.runs if run not in given]
+            if absent:
                 raise TerraprobeError(
-                    f"report: no {file} of encoder {note.name}; given: {', '.join(given) or 'none'}. "
+                    f"report: no {file} of encoder {absent[0]}; given: {', '.join(given) or 'none'}. "
                     f"Give one {file} for every encoder of the recipe."
                 )
-        history = read_table(history_of[note.name])
-        if not len(history):
-            raise TerraprobeError(f"{history_of[note.name]}: no steps. Delete it and run Snakemake again.")
-        found.append(TrainedEncoder(note, read_json(card_of[note.name]), history))
+        runs = [(read_json(card_of[run]), _history(history_of[run])) for run in note.runs]
+        found.append(TrainedEncoder(note, tuple(card for card, _ in runs), tuple(history for _, history in runs)))
     return found
+
+
+def _history(path: Path) -> pd.DataFrame:
+    history: pd.DataFrame = read_table(path)
+    if not len(history):
+        raise TerraprobeError(f"{path}: no steps. Delete it and run Snakemake again.")
+    return history

@@ -10,6 +10,7 @@ from terraprobe.report.drawing import CYCLE, INK, PAPER, SPLIT_COLOURS, Gallery,
 from terraprobe.report.inputs import SPLITS, Collection
 
 _QUICKLOOK_PX = 16  # a side, of each chip
+_MOST_PANELS = 12
 _TRUE_COLOUR = ("B04", "B03", "B02")
 
 
@@ -18,6 +19,8 @@ def draw_maps(collection: Collection, gallery: Gallery) -> list[Picture]:
     if _is_scene(collection):
         return _scene_maps(collection, gallery)
     pictures = [_places_map(collection, "split", dict(SPLIT_COLOURS), gallery)]
+    if 1 < collection.chips["source"].nunique() <= _MOST_PANELS:
+        pictures.append(_tiles_map(collection, gallery))
     regions = sorted(set(collection.chips["region"].astype(str)) - {""})
     if regions:
         colours = {region: CYCLE[k % len(CYCLE)] for k, region in enumerate(regions)}
@@ -201,7 +204,34 @@ def _places_map(collection: Collection, column: str, colours: dict[str, str], ga
     colour_key(figure, present)
     counts = frame.groupby(column)["block"].nunique()
     words = ", ".join(f"{value}: {counts[value]:,}" for value in present)
-    alt = f"Map of the places of {title} in longitude and latitude, coloured by {column}; places: {words}."
-    detail = _caption(collection) if column == "split" else f"Places by region: {words}."
-    caption = f"One square a place, {frame['block'].nunique():,} places. {detail}"
+    alt = f"Map of the places of {title} in longitude and latitude, coloured by {column}; blocks: {words}."
+    detail = _caption(collection) if column == "split" else f"Blocks by region: {words}."
+    caption = f"One square a block, {frame['block'].nunique():,} blocks. {detail}"
     return gallery.add(f"map-{collection.name}-{column}", figure, alt, caption)
+
+
+def _tiles_map(collection: Collection, gallery: Gallery) -> Picture:
+    """One panel a tile with its chips, coloured by split: on a map of all tiles they would cover each other."""
+    from matplotlib.collections import PolyCollection
+
+    tiles = collection.chips.groupby("source", sort=True)
+    columns = 2 if len(tiles) <= 4 else 3
+    lines = -(-len(tiles) // columns)
+    figure, axes = themed_figure(0.7 + 4.4 * lines / columns, lines, columns)
+    present = {}
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (name, chips) in zip(axes.flat, tiles, strict=False):
+        for split, colour in SPLIT_COLOURS.items():
+            squares = [np.asarray(g.exterior.coords) for g in chips.geometry[chips["split"] == split]]
+            if squares:
+                ax.add_collection(PolyCollection(squares, facecolor=colour, edgecolor=PAPER, lw=0.4))
+                present[split] = colour
+        ax.autoscale()
+        ax.set_aspect(1 / np.cos(np.radians(chips.geometry.bounds["miny"].mean())))
+        ax.set_title(name, fontsize=8, y=1.0)
+    colour_key(figure, {split: colour for split, colour in SPLIT_COLOURS.items() if split in present})
+    title = collection.note.title
+    figure.suptitle(f"{title} ({collection.note.kind}): split within each tile", x=0.02, ha="left", size=11)
+    alt = f"The chips of each of the {len(tiles)} tiles of {title}, coloured by split. {_caption(collection)}"
+    return gallery.add(f"map-{collection.name}-tiles", figure, alt, "One square a chip, each tile at its own scale.")

@@ -14,6 +14,7 @@ class CollectionNote(Recipe):
         licence: of pixels and labels.
         attribution: text that the licences ask to show.
         split: how its chips are divided, in a sentence or two.
+        planted_km: autocorrelation length that the simulator planted; none in real data.
     """
 
     name: str
@@ -23,6 +24,7 @@ class CollectionNote(Recipe):
     licence: str
     attribution: str = ""
     split: str = ""
+    planted_km: float | None = None
 
     @property
     def kind(self) -> str:
@@ -39,6 +41,7 @@ class EncoderNote(Recipe):
         collections: that it was trained on.
         data: the same for people, such as `Virginia (real)`.
         deviations: where it leaves its paper, one sentence each.
+        members: names of its encoders, one a seed, where there are several.
     """
 
     name: str
@@ -46,6 +49,12 @@ class EncoderNote(Recipe):
     collections: tuple[str, ...]
     data: str
     deviations: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Folders of its encoders, one a seed."""
+        return self.members or (self.name,)
 
 
 class EvaluationNote(Recipe):
@@ -62,6 +71,27 @@ class EvaluationNote(Recipe):
     collection: str
 
 
+class PoolNote(Recipe):
+    """Evaluations that are also compared as one, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        evaluations: their names.
+        simulated: whether one of them is done on simulated data.
+    """
+
+    name: str
+    title: str
+    evaluations: tuple[str, ...]
+    simulated: bool
+
+    @property
+    def kind(self) -> str:
+        """`simulated` or `real`."""
+        return "simulated" if self.simulated else "real"
+
+
 class ReportRecipe(Recipe):
     """Recipe of `write_report`.
 
@@ -72,6 +102,7 @@ class ReportRecipe(Recipe):
         collections: in the order of the page.
         encoders: in the order of the page.
         evaluations: in the order of the page.
+        pools: in the order of the page.
     """
 
     study: str
@@ -80,3 +111,4 @@ class ReportRecipe(Recipe):
     collections: tuple[CollectionNote, ...]
     encoders: tuple[EncoderNote, ...]
     evaluations: tuple[EvaluationNote, ...]
+    pools: tuple[PoolNote, ...] = ()

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from terraprobe.chips.store import MIN_VALID
-from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.modalities import MODALITIES
 from terraprobe.probes.episodes import FULL
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.inputs import SPLITS, Collection, TrainedEncoder
-from terraprobe.report.results import RIVAL_TITLES, RIVALS, label_title, size_words
+from terraprobe.report.results import RIVAL_TITLES, RIVALS, TRAINED, label_title, mean_gap, size_words
 from terraprobe.report.tables import Column, Table, score, share, signed, whole
 
 
@@ -88,7 +88,8 @@ def missing_table(collections: Sequence[Collection]) -> Table:
                 # where the number of channels varies, those beyond a chip's own are not missing from it
                 expected = (store.valid > 0).sum(axis=1) if store.layer.variable else store.channels
                 due = store.valid[store.valid > 0] if store.layer.variable else store.valid
-                title = MODALITIES[name].title if name in MODALITIES else LABELS[name].title
+                label = store.label_layer
+                title = label.title if label else MODALITIES[name].title
                 rows.append(
                     {
                         "collection": c.note.title,
@@ -140,20 +141,54 @@ def recipe_table(encoder: TrainedEncoder) -> Table:
     return Table(f"recipe-{encoder.note.name}", caption, columns, frame)
 
 
-def headline_table(name: str, rows: pd.DataFrame, kind: str) -> Table | None:
-    """Paired differences of one encoder from each rival; None where there are none.
+def seeds_table(encoder: TrainedEncoder) -> Table | None:
+    """How training ended with each seed; None where there is one."""
+    if len(encoder.cards) == 1:
+        return None
+    rows = [
+        {
+            "encoder": run,
+            "seed": card["seed"],
+            "epoch": card["best_epoch"],
+            "val_loss": card["best_val_loss"],
+            "train_loss": history["loss"].iloc[-1],
+            "embedding_std": history["embedding_std"].iloc[-1],
+        }
+        for run, card, history in zip(encoder.note.runs, encoder.cards, encoder.histories, strict=True)
+    ]
+    columns = (
+        Column("encoder", "encoder"),
+        Column("seed", "seed", whole, number=True),
+        Column("epoch", "kept epoch", whole, number=True),
+        Column("val_loss", "its validation loss", score, number=True),
+        Column("train_loss", "last train loss", score, number=True),
+        Column("embedding_std", "last spread", score, number=True),
+    )
+    caption = "Every seed. Pictures of training and of the embeddings show the first; scores stand on all of them."
+    return Table(f"seeds-{encoder.note.name}", caption, columns, pd.DataFrame(rows))
+
+
+def headline_table(name: str, rows: pd.DataFrame, kind: str, gaps: pd.DataFrame) -> Table | None:
+    """Paired differences of one encoder from each rival, with optimism gaps; None where there are none.
 
     Args:
         name: of evaluation and encoder.
         rows: of a `results.Headline`.
         kind: `real` or `simulated`.
+        gaps: optimism gaps of the evaluation, of `gather_scores`.
     """
     if not len(rows):
         return None
     order = {rival: k for k, rival in enumerate(RIVALS)}
     known = rows[rows["rival"].isin(RIVALS)]
     known = known.sort_values(["task", "rival"], key=lambda s: s.map(order) if s.name == "rival" else s)
-    known = known.assign(rival_title=known["rival"].map(RIVAL_TITLES), data=kind)
+    records = known.to_dict("records")
+    known = known.assign(
+        rival_title=known["rival"].map(RIVAL_TITLES),
+        data=kind,
+        gap=[mean_gap(gaps, r["task"], r["encoder"], TRAINED, r["modality"]) for r in records],
+        rival_gap=[mean_gap(gaps, r["task"], r["rival_encoder"], r["rival"], r["rival_modality"]) for r in records],
+    )
     columns = (
         Column("task", "task", label_title),
         Column("data", "data"),
@@ -166,8 +201,13 @@ def headline_table(name: str, rows: pd.DataFrame, kind: str) -> Table | None:
         Column("high", "to", signed, number=True),
         Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
         Column("verdict", "verdict", css="@value"),
+        Column("gap", "optimism gap", signed, number=True),
+        Column("rival_gap", "its gap", signed, number=True),
     )
-    caption = "Paired differences over test blocks with 95 % intervals; p corrected over the comparisons of this size."
+    caption = (
+        "Paired differences over test blocks with 95 % intervals; p corrected over the comparisons of this size. "
+        "Optimism gap: what a random split of the same chips would have added to the score with all labels."
+    )
     return Table(f"headline-{name}", caption, columns, known)
 
 

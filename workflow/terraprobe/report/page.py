@@ -9,15 +9,16 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.report.drawing import Gallery
 from terraprobe.report.html.render import render_page
 from terraprobe.report.inputs import read_collections, read_encoders
+from terraprobe.report.leakage import alike_table, leakage_table
 from terraprobe.report.notes import ReportRecipe
 from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
-from terraprobe.report.sections import Material, headlines, opening, pictures, provenance
+from terraprobe.report.sections import Material, headlines, opening, pictures, pools, provenance
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
 CONTENTS = (
-    ("summary", "Summary"), ("places", "Where"), ("chips", "Chips"), ("training", "Training"),
+    ("summary", "Summary"), ("places", "Where"), ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"),
     ("fewshot", "Few labels"), ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"),
     ("missing", "Missing"), ("provenance", "Provenance"),
 )  # fmt: skip
@@ -28,7 +29,7 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
-    differences: In, recipe: ReportRecipe, page: Out,
+    differences: In, pooled: In, optimism: In, leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -42,6 +43,9 @@ def write_report(
         scores: every score row; copied to the tables.
         summary: of `gather_scores`.
         differences: of `gather_scores`.
+        pooled: of `gather_scores`.
+        optimism: of `gather_scores`.
+        leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
 
@@ -50,11 +54,13 @@ def write_report(
     """
     material = Material(
         recipe=recipe,
-        collections=read_collections(recipe.collections, chips, labels, specs),
+        collections=read_collections(recipe.collections, chips, labels, specs, leakage),
         encoders=read_encoders(recipe.encoders, cards, histories),
         summary=read_table(summary),
         differences=read_table(differences),
+        pooled=read_table(pooled),
         projections=read_table(projections),
+        optimism=read_table(optimism),
     )
     if not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -65,14 +71,18 @@ def write_report(
         "recipe": recipe,
         "contents": CONTENTS,
         "summary": opening(material),
+        "pools": pools(material, gallery),
         "headlines": headlines(material, gallery),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
     }
     tables += [item["table"] for item in content["headlines"] if item["table"]]
+    tables += [item["table"] for item in content["pools"]]
     tables += [item["recipe"] for item in content["encoders"]]
-    tables += [Table("episodes", "", (), read_table(scores)), Table("differences", "", (), material.differences)]
+    tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
+    whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
+    tables += [Table(name, "", (), frame) for name, frame in whole.items()]
     html = render_page({**content, **pictures(material, gallery)})
     gallery.sweep()
     write_tables(tables, page.parent / "tables")
@@ -85,6 +95,8 @@ def _tables(material: Material) -> list[Table]:
     """Tables of the whole study."""
     return [
         collections_table(material.collections),
+        leakage_table(material.collections),
+        alike_table(material.collections),
         labels_table(material.collections),
         missing_table(material.collections),
         scores_table(material.summary, {c.name: c.note.kind for c in material.collections}),

@@ -16,11 +16,12 @@ from terraprobe.statistics import MIN_BLOCKS
 
 TRAINED = "trained"
 ALPHA = 0.05
-RIVALS = ("image_stats", "random", "climate", "coordinates", "majority")
+RIVALS = ("image_stats", "mean_sd", "random", "climate", "coordinates", "majority")
 """What an encoder is held against, in the order of the page."""
 
 RIVAL_TITLES = {
     "image_stats": "image statistics",
+    "mean_sd": "mean and SD",
     "random": "random init",
     "climate": "climate",
     "coordinates": "coordinates",
@@ -146,9 +147,34 @@ def headline(points: pd.DataFrame, differences: pd.DataFrame, evaluation: Evalua
     return Headline([s for s in sentences if s], compared.reset_index(drop=True))
 
 
+def mean_gap(gaps: pd.DataFrame, task: str, encoder: str, features: str, modality: str) -> float:
+    """Optimism gap of one kind of features, the mean over the seeds of random init; NaN where there is none.
+
+    Args:
+        gaps: of `gather_scores`, of one evaluation.
+        task: whose gap.
+        encoder: its name, empty for a floor.
+        features: `trained`, `random` or the name of a floor.
+        modality: of the features.
+    """
+    source = gaps["floor"].where(gaps["encoder"] == "", gaps["init"].str.partition("-")[0])
+    own = (gaps["encoder"] == encoder) & (source == features) & (gaps["modality"] == modality)
+    return float(gaps.loc[own & (gaps["task"] == task), "gap"].mean())
+
+
 def size_words(n_shots: int) -> str:
     """`100 labels` or `all labels`."""
     return "all labels" if n_shots == FULL else f"{n_shots:,} labels"
+
+
+def features_words(modality: str) -> str:
+    """`the concatenated embeddings` or `the s1_grd embeddings`."""
+    return "the concatenated embeddings" if modality == "concat" else f"the {modality} embeddings"
+
+
+def capitalised(words: str) -> str:
+    """With a capital letter at the beginning, for names in the middle to stay as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def _listed(tasks: list[str]) -> str:
@@ -162,9 +188,9 @@ def _opening(rows: pd.DataFrame, modality: str, size: int) -> str:
     )
     blocks = int(rows["n_blocks"].min())
     few = "" if blocks >= MIN_BLOCKS else f", fewer than the {MIN_BLOCKS} that would carry a claim"
-    features = "the concatenated embeddings" if modality == "concat" else f"the {modality} embeddings"
+    metric = rows["metric"].iloc[0].replace("_", " ")
     return (
-        f"With {size_words(size)}, forests on {features} reach {rows['metric'].iloc[0].replace('_', ' ')}: {scores} "
+        f"With {size_words(size)}, forests on {features_words(modality)} reach {metric}: {scores} "
         f"(95 % intervals over {blocks} test blocks{few})."
     )
 
@@ -173,18 +199,19 @@ def _against(rows: pd.DataFrame, rival: str) -> str:
     """One sentence on one rival, with every task in it."""
     if not len(rows):
         return ""
-    groups = {word: list(rows.loc[rows["verdict"] == word, "task"]) for word in _VERDICTS}
-    parts = [f"{_VERDICTS[word]} on {_listed(tasks)}" for word, tasks in groups.items() if tasks]
+    groups = {word: list(rows.loc[rows["verdict"] == word, "task"]) for word in VERDICTS}
+    parts = [f"{VERDICTS[word]} on {_listed(tasks)}" for word, tasks in groups.items() if tasks]
     return f"Against {RIVAL_TITLES[rival]} on the same labels: {'; '.join(parts)}."
 
 
-_VERDICTS = {
+VERDICTS = {
     "better": "better",
     "worse": "worse",
     "not shown": "no difference shown",
     "too few blocks": f"not judged (fewer than {MIN_BLOCKS} test blocks)",
     "other chips": "not judged (other test chips)",
 }
+"""What `verdict` says, in a sentence."""
 
 
 def _dots(curve: pd.DataFrame) -> str:

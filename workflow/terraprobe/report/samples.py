@@ -1,5 +1,6 @@
 """What the chips look like: a few of them, as every modality and label layer shows them."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.chips.store import MIN_VALID, ChipStore
-from terraprobe.modalities import LABELS, MODALITIES
-from terraprobe.report.drawing import MUTED, Gallery, Picture, colour_key, themed_figure
+from terraprobe.modalities import MODALITIES, LabelLayer
+from terraprobe.report.drawing import CYCLE, MUTED, Gallery, Picture, colour_key, themed_figure
 from terraprobe.report.inputs import Collection
 from terraprobe.report.maps import stretch
 
@@ -46,7 +47,8 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
         return []
     chips = choose_samples(collection)
     rows = [row for name, store in collection.modalities.items() for row in _modality_rows(name, store, chips)]
-    rows += [_label_row(name, store, chips) for name, store in collection.layers.items()]
+    labels = [(layer, store) for store in collection.layers.values() if (layer := store.label_layer)]
+    rows += [_label_row(layer, store, chips) for layer, store in labels]
     figure, axes = themed_figure(1.22 * len(rows) + 0.6, len(rows), len(chips))
     for row, line in zip(rows, axes, strict=True):
         for ax, image in zip(line, row.images, strict=True):
@@ -56,7 +58,7 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
                 spine.set(visible=True, color=MUTED, linewidth=0.5)
         line[0].set_title(" ", fontsize=9.5)  # keeps the height; a long title itself would push the chips apart
         line[0].text(0, 1.05, row.title, transform=line[0].transAxes, fontsize=9.5).set_in_layout(False)
-    classes = {name: colour for name, store in collection.layers.items() for name, colour in _key(name, store, chips)}
+    classes = dict(entry for layer, store in labels for entry in _key(layer, store, chips))
     if classes:
         colour_key(figure, classes)
     figure.suptitle(f"{collection.note.title} ({collection.note.kind})", x=0.02, ha="left", size=11)
@@ -127,10 +129,19 @@ def _reflectance_rows(title: str, store: ChipStore, chips: NDArray[np.intp]) -> 
     return rows
 
 
-def _label_row(name: str, store: ChipStore, chips: NDArray[np.intp]) -> Row:
+def class_colours(layer: LabelLayer) -> dict[int, str]:
+    """Code to colour: the usual one of a class by its name or that without an s, else the next of a cycle."""
+    spare = itertools.cycle(CYCLE[1:])  # the first is close to water
+    usual = {code: (name, name.removesuffix("s")) for code, name in layer.classes.items()}
+    return {
+        code: next((_CLASS_COLOURS[name] for name in names if name in _CLASS_COLOURS), None) or next(spare)
+        for code, names in usual.items()
+    }
+
+
+def _label_row(layer: LabelLayer, store: ChipStore, chips: NDArray[np.intp]) -> Row:
     from matplotlib.colors import to_rgb
 
-    layer = LABELS[name]
     raw = store.digital(chips, np.zeros_like(chips))
     if not layer.classes:
         quantity = raw.astype(np.float32)
@@ -141,15 +152,13 @@ def _label_row(name: str, store: ChipStore, chips: NDArray[np.intp]) -> Row:
         title = f"{layer.title}, 0 to {high:,.4g} {_UNITS.get(layer.unit, layer.unit)}"
         return Row(title, list(quantity), {"cmap": "viridis", "vmin": 0, "vmax": max(high, 1e-6)})
     colours = np.full((*raw.shape, 3), to_rgb(_UNKNOWN))
-    for code, title in layer.classes.items():
-        colours[raw == code] = to_rgb(_CLASS_COLOURS.get(title, MUTED))
+    for code, colour in class_colours(layer).items():
+        colours[raw == code] = to_rgb(colour)
     return Row(layer.title, list(colours), {})
 
 
-def _key(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list[tuple[str, str]]:
+def _key(layer: LabelLayer, store: ChipStore, chips: NDArray[np.intp]) -> list[tuple[str, str]]:
     """Class names and colours that the chips show."""
-    layer = LABELS[name]
     raw = store.digital(chips, np.zeros_like(chips))
-    present = [(layer.classes[code], _CLASS_COLOURS.get(layer.classes[code], MUTED)) for code in layer.classes
-               if (raw == code).any()]  # fmt: skip
+    present = [(layer.classes[code], colour) for code, colour in class_colours(layer).items() if (raw == code).any()]
     return present + ([("not labelled", _UNKNOWN)] if layer.classes and (raw == layer.nodata).any() else [])

@@ -12,9 +12,11 @@ from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder
+from terraprobe.report.leakage import draw_leakage, leakage_sentences
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
-from terraprobe.report.overview import headline_table, recipe_table
+from terraprobe.report.overview import headline_table, recipe_table, seeds_table
+from terraprobe.report.pools import draw_pool, judged, pool_sentences, pool_table
 from terraprobe.report.results import curve_points, headline, refused
 from terraprobe.report.samples import draw_samples
 from terraprobe.report.scatter import draw_projections, draw_quantiles
@@ -31,7 +33,9 @@ class Material:
         encoders: in the recipe's order.
         summary: of `gather_scores`.
         differences: of `gather_scores`.
+        pooled: of `gather_scores`.
         projections: of `project_embeddings`.
+        optimism: of `gather_scores`.
     """
 
     recipe: ReportRecipe
@@ -39,7 +43,9 @@ class Material:
     encoders: Sequence[TrainedEncoder]
     summary: pd.DataFrame
     differences: pd.DataFrame
+    pooled: pd.DataFrame
     projections: pd.DataFrame
+    optimism: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -71,6 +77,7 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
     blocks = []
     for evaluation in material.recipe.evaluations:
         points = curve_points(material.summary, evaluation)
+        gaps = material.optimism[material.optimism["evaluation"] == evaluation.name]
         judged = set(material.summary.loc[material.summary["evaluation"] == evaluation.name, "encoder"])
         for encoder in material.recipe.encoders:
             if encoder.name in judged:
@@ -85,9 +92,21 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
                         "note": note,
                         "pictures": drawn,
                         "sentences": said.sentences,
-                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows, note.kind),
+                        "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows, note.kind, gaps),
                     }
                 )
+    return blocks
+
+
+def pools(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, a picture and a table for every pool of evaluations."""
+    blocks = []
+    for note in material.recipe.pools:
+        rows = judged(material.pooled, note)
+        with house_style():
+            drawn = draw_pool(note, rows, gallery)
+        said = pool_sentences(note, rows)
+        blocks.append({"note": note, "sentences": said, "pictures": drawn, "table": pool_table(note, rows)})
     return blocks
 
 
@@ -98,6 +117,7 @@ def provenance(material: Material) -> list[dict[str, Any]]:
             "note": encoder.note,
             "facts": card_facts(encoder.card),
             "recipe": recipe_table(encoder),
+            "seeds": seeds_table(encoder),
             "card": json.dumps(encoder.card, indent=1, sort_keys=True),
         }
         for encoder in material.encoders
@@ -110,12 +130,19 @@ def pictures(material: Material, gallery: Gallery) -> dict[str, Any]:
     with house_style():
         return {
             "places": [{"note": c.note, "pictures": draw_maps(c, gallery)} for c in collections],
+            "leakage": [_leakage(c, gallery) for c in collections],
             "samples": [picture for c in collections for picture in draw_samples(c, gallery)],
             "training": [_training(material, encoder, gallery) for encoder in material.encoders],
             "fewshot": _fewshot(material, gallery),
             "projections": _projections(material, gallery),
             "quantiles": [picture for c in collections for picture in _quantiles(material, c, gallery)],
         }
+
+
+def _leakage(collection: Collection, gallery: Gallery) -> dict[str, Any]:
+    drawn = draw_leakage(collection.audit, collection.note, gallery)
+    said = leakage_sentences(collection.audit, collection.note)
+    return {"note": collection.note, "sentences": said, "pictures": drawn}
 
 
 def _training(material: Material, encoder: TrainedEncoder, gallery: Gallery) -> dict[str, Any]:

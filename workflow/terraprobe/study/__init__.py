@@ -4,9 +4,9 @@ Collections, encoders and evaluations are lists of named entries. A key that is 
 known and a combination that cannot work fail here, with the key, what was found and what is allowed.
 """
 
-from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
+from terraprobe.study.collections import Collection, FolderCollection, SceneCollection, SimulatedCollection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Evaluation
+from terraprobe.study.evaluations import Evaluation, Pool
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
 from terraprobe.study.whole import Study
 
@@ -14,6 +14,8 @@ __all__ = [
     "Collection",
     "EncoderEntry",
     "Evaluation",
+    "FolderCollection",
+    "Pool",
     "SceneCollection",
     "SimulatedCollection",
     "Study",

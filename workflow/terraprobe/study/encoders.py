@@ -1,6 +1,6 @@
 """What is pretrained."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -8,6 +8,8 @@ from terraprobe.explain import explain
 from terraprobe.methods import METHODS, recipe_model
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class EncoderEntry(Recipe):
@@ -18,13 +20,15 @@ class EncoderEntry(Recipe):
         method: name of the method table.
         collections: whose train chips it learns from.
         seed: of initialisation, order and draws.
+        seeds: several of them instead: one encoder each, `<name>_s<seed>`, judged together as one arm.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
     """
 
     name: Name
     method: str
     collections: list[str] = Field(min_length=1)
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: Seed = 0
+    seeds: list[Seed] = []
     recipe: dict[str, Any] = {}
 
     @field_validator("name")
@@ -48,6 +52,25 @@ class EncoderEntry(Recipe):
         except ValidationError as error:
             raise ValueError(explain(error, model, "recipe")) from error
         return self
+
+    @model_validator(mode="after")
+    def _seeds_once(self) -> "EncoderEntry":
+        check_names(self.seeds, self.seeds, "seeds")
+        if self.seeds and "seed" in self.model_fields_set:
+            raise ValueError(f"seed: found {self.seed} beside seeds {self.seeds}, allowed: one of the two keys")
+        return self
+
+    @property
+    def members(self) -> "list[EncoderEntry]":
+        """One encoder a seed; this one where it names a single seed."""
+        if not self.seeds:
+            return [self]
+        return [self.model_copy(update={"name": f"{self.name}_s{s}", "seed": s, "seeds": []}) for s in self.seeds]
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether climate and elevation enter it."""
+        return bool(self.full_recipe.conditioning != "none")
 
     @property
     def full_recipe(self) -> Any:

@@ -14,12 +14,15 @@ class Evaluation(Recipe):
     Attributes:
         name: of its folder.
         probe: `forest`.
-        collection: whose chips are judged.
+        collection: whose test chips are judged.
+        train_on: collections whose train and val chips are learnt from and chosen by; its own where none is named.
+            Leave-one-collection-out over n collections is n evaluations, each of which names the others.
         encoders: names, or `all` that can embed the collection.
         tasks: chip-level labels, each a binary task at its train median.
         sizes: numbers of labelled train chips; `full` is all of them.
         repeats: draws of each size.
         full_repeats: forests on all of them, where only the forest's own seed differs.
+        permute_labels: a null: labels change places block by block within each split, so that nothing can be known.
         draw: `uniform` at random as in the paper, or `stratified` by class.
         trees: numbers of trees to choose from on validation.
         depths: depths to choose from on validation.
@@ -29,11 +32,13 @@ class Evaluation(Recipe):
     name: Name
     probe: Literal["forest"]
     collection: str
+    train_on: list[str] = []
     encoders: Literal["all"] | list[str] = "all"
     tasks: list[str] = Field(min_length=1)
     sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([10, 100, "full"], min_length=1)
     repeats: int = Field(10, ge=1)
     full_repeats: int = Field(10, ge=1)
+    permute_labels: bool = False
     draw: Literal["uniform", "stratified"] = "uniform"
     trees: list[Annotated[int, Field(ge=1)]] = Field([50], min_length=1)
     depths: list[Annotated[int, Field(ge=1)]] = Field([3, 7], min_length=1)
@@ -49,4 +54,26 @@ class Evaluation(Recipe):
         """What `select_forest` and `score_forest` need to know: nothing about which encoders are compared."""
         content = self.model_dump(mode="json", exclude={"name", "probe", "encoders"})
         sizes = [0 if size == "full" else size for size in self.sizes]
-        return {**content, "evaluation": self.name, "sizes": sizes}
+        return {**content, "evaluation": self.name, "train_on": self.trained_on, "sizes": sizes}
+
+    @property
+    def trained_on(self) -> list[str]:
+        """Names of the collections that the forests learn from."""
+        return self.train_on or [self.collection]
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of all collections that it reads: those it learns from, then its own where it is another."""
+        return list(dict.fromkeys([*self.trained_on, self.collection]))
+
+
+class Pool(Recipe):
+    """Evaluations whose comparisons are also made as one: worlds or areas that the same encoder was tried on.
+
+    Attributes:
+        name: of the pool.
+        evaluations: names; each must compare exactly one entry of `encoders`.
+    """
+
+    name: Name
+    evaluations: list[str] = Field(min_length=2)

@@ -1,14 +1,15 @@
 """A whole study, and what its entries say about each other."""
 
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from terraprobe.modalities import LABELS, MODALITIES
+from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import AnyCollection, Collection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Evaluation
+from terraprobe.study.evaluations import Evaluation, Pool
 from terraprobe.study.names import Name, check_names
 
 
@@ -24,6 +25,7 @@ class Study(Recipe):
         collections: where the chips come from.
         encoders: what is pretrained.
         evaluations: what is measured.
+        pools: evaluations whose comparisons are also made as one.
     """
 
     study: Name
@@ -34,11 +36,13 @@ class Study(Recipe):
     collections: list[AnyCollection] = Field(min_length=1)
     encoders: list[EncoderEntry] = Field(min_length=1)
     evaluations: list[Evaluation] = Field(min_length=1)
+    pools: list[Pool] = []
 
     @model_validator(mode="after")
     def _names_once(self) -> "Study":
-        for key in ("collections", "encoders", "evaluations"):
-            names = [entry.name for entry in getattr(self, key)]
+        for key in ("collections", "encoders", "evaluations", "pools"):
+            entries = self.members if key == "encoders" else getattr(self, key)
+            names = [entry.name for entry in entries]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{key}: name {twice[0]!r} is given twice; names are folders, so each must be its own")
@@ -54,12 +58,39 @@ class Study(Recipe):
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
             collection = self.collection(evaluation.collection)
-            values = [value for layer in collection.labels for value in LABELS[layer].values]
+            values = [value for layer in collection.label_layers for value in layer.values]
             check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
+            self._check_train_on(evaluation)
             if evaluation.encoders != "all":
-                able = [e.name for e in self.encoders if self.can_embed(e, collection)]
-                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {collection.name}")
+                able, names = [e.name for e in self._able(evaluation)], ", ".join(evaluation.collections)
+                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {names}")
+        for pool in self.pools:
+            self._check_pool(pool)
         return self
+
+    def _check_train_on(self, evaluation: Evaluation) -> None:
+        where, judged = f"evaluations[{evaluation.name}]", self.collection(evaluation.collection)
+        check_names(evaluation.train_on, [c.name for c in self.collections], f"{where}.train_on")
+        for name in evaluation.train_on:
+            other = self.collection(name)
+            values = [value for layer in other.label_layers for value in layer.values]
+            check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {name}, in train_on")
+            if (set(other.modalities), other.chip_px) != (set(judged.modalities), judged.chip_px):
+                raise ValueError(
+                    f"{where}.train_on: {name} has {_seen(other)} and {judged.name} has {_seen(judged)}; one forest "
+                    "judges the features of both, so they must be alike"
+                )
+
+    def _check_pool(self, pool: Pool) -> None:
+        where = f"pools[{pool.name}].evaluations"
+        check_names(pool.evaluations, [e.name for e in self.evaluations], where)
+        for evaluation in map(self.evaluation, pool.evaluations):
+            judged = [e.name for e in self._compared(evaluation)]
+            if len(judged) != 1:
+                raise ValueError(
+                    f"{where}: {evaluation.name} compares {', '.join(judged) or 'no encoder'}; allowed: evaluations "
+                    "that each compare exactly one of the encoders"
+                )
 
     def _check_towers(self, encoder: EncoderEntry) -> None:
         collections = [self.collection(name) for name in encoder.collections]
@@ -71,32 +102,58 @@ class Study(Recipe):
             where = f"encoders[{encoder.name}].recipe.towers[{tower}]"
             check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
             check_names(spec.bands or [], MODALITIES[spec.modality].bands, f"{where}.bands", f"of {spec.modality}")
-            if sides[0] % encoder.full_recipe.patch_px:
-                raise ValueError(
-                    f"{where}: patch_px {encoder.full_recipe.patch_px} does not divide chips of {sides[0]} px"
-                )
+        try:
+            encoder.full_recipe.check_chip(sides[0])
+        except ValueError as error:
+            raise ValueError(f"encoders[{encoder.name}].recipe: {error}") from error
+        without = [c.name for c in collections if not c.has_context]
+        if encoder.takes_context and without:
+            raise ValueError(
+                f"encoders[{encoder.name}].recipe.conditioning: found {encoder.full_recipe.conditioning!r}, allowed "
+                f"none, or other collections: {', '.join(without)} has no context"
+            )
 
     def collection(self, name: str) -> AnyCollection:
         """The collection of that name."""
         return next(c for c in self.collections if c.name == name)
 
     def encoder(self, name: str) -> EncoderEntry:
-        """The encoder of that name."""
-        return next(e for e in self.encoders if e.name == name)
+        """The encoder of that name, of a single seed."""
+        return next(e for e in self.members if e.name == name)
 
     def evaluation(self, name: str) -> Evaluation:
         """The evaluation of that name."""
         return next(e for e in self.evaluations if e.name == name)
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
-        """Whether the collection has the modality of at least one of the encoder's towers, at the same chip size."""
+        """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
         size = self.collection(encoder.collections[0]).chip_px
         towers = encoder.full_recipe.towers.values()
-        return collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
+        sees = collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
+        return sees and (collection.has_context or not encoder.takes_context)
+
+    @cached_property
+    def members(self) -> list[EncoderEntry]:
+        """Every encoder to pretrain, one a seed, in study order."""
+        return [member for encoder in self.encoders for member in encoder.members]
 
     def encoders_of(self, collection: str) -> list[str]:
-        """Names of the encoders that can embed a collection, in study order."""
-        return [e.name for e in self.encoders if self.can_embed(e, self.collection(collection))]
+        """Names of the encoders that embed a collection, in study order: all that can.
+
+        Where evaluations read the collection, only those that they compare and the ones that were trained on it.
+        """
+        able = [e for e in self.encoders if self.can_embed(e, self.collection(collection))]
+        reading = [e for e in self.evaluations if collection in e.collections]
+        if reading:
+            wanted = {e.name for evaluation in reading for e in self._compared(evaluation)}
+            able = [e for e in able if e.name in wanted or collection in e.collections]
+        return [member.name for encoder in able for member in encoder.members]
+
+    def leakage_recipe(self, name: str) -> dict[str, Any]:
+        """What `audit_leakage` needs to know of a collection."""
+        encoders = {encoder: self.encoder(encoder).collections for encoder in self.encoders_of(name)}
+        limit = self.collection(name).leakage_limit.model_dump(mode="json")
+        return {"collection": name, "encoders": encoders, "limit": limit}
 
     def modalities_read(self, encoders: list[str], collection: str) -> list[str]:
         """Modalities of a collection that a tower of these encoders sees."""
@@ -105,9 +162,27 @@ class Study(Recipe):
 
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
-        return self.encoder(name).model_dump(mode="json", exclude={"name"})
+        return self.encoder(name).model_dump(mode="json", exclude={"name", "seeds"})
+
+    def summary_recipe(self) -> dict[str, Any]:
+        """What `gather_scores` needs to know."""
+        arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
+        return {"arms": arms, "pools": [pool.model_dump(mode="json") for pool in self.pools]}
 
     def judged(self, evaluation: Evaluation) -> list[str]:
-        """Names of the encoders that an evaluation compares."""
-        named = evaluation.encoders
-        return self.encoders_of(evaluation.collection) if named == "all" else named
+        """Names of the encoders that an evaluation compares, one a seed."""
+        return [member.name for encoder in self._compared(evaluation) for member in encoder.members]
+
+    def _compared(self, evaluation: Evaluation) -> list[EncoderEntry]:
+        if evaluation.encoders == "all":
+            return self._able(evaluation)
+        return [encoder for encoder in self.encoders if encoder.name in evaluation.encoders]
+
+    def _able(self, evaluation: Evaluation) -> list[EncoderEntry]:
+        """The encoders that can embed every collection of an evaluation, in study order."""
+        collections = [self.collection(name) for name in evaluation.collections]
+        return [e for e in self.encoders if all(self.can_embed(e, c) for c in collections)]
+
+
+def _seen(collection: Collection) -> str:
+    return f"chips of {collection.chip_px} px of {', '.join(collection.modalities)}"

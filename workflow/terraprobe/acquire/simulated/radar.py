@@ -33,8 +33,13 @@ _COHERENCE = {
     Cover.WATER: (0.02, 5.0),
     Cover.WETLAND: (0.45, 25.0),
 }
-_LOOKS = 4.4  # equivalent looks of an IW GRD scene (ESA, Sentinel-1 product definition)
-_SCENES_A_MONTH = 5
+# Equivalent looks of a scene on its 10 m grid [D]: 4.4 in ESA's product definition, and what terrain correction's
+# resampling adds. Homogeneous squares then have those of TerraMesh and BigEarthNet-S1 (docs/simulator.md).
+_LOOKS = 5.5
+# The resolution is some 20 m: a pixel shares speckle with its neighbours. Softening (1 4 1) / 6 twice along both axes
+# multiplies looks by 1 / Σ weights², and gives the variogram at 10 m of the same scenes.
+_SOFTENED_LOOKS = (36**2 / (1 + 8**2 + 18**2 + 8**2 + 1)) ** 2
+_SCENES_A_MONTH = 3  # one satellite every 12 days; the looks of WorldCereal's monthly composites agree [D]
 _STEPS = 128  # a dB is divided into so many steps: far below speckle, and files are a third smaller
 _COHERENCE_FLOOR = 0.08  # what estimating from few looks leaves where there is none
 _SOFT = (Cover.SHRUB, Cover.GRASS, Cover.WINTER_CROP, Cover.SUMMER_CROP, Cover.BARE)
@@ -126,8 +131,9 @@ def _backscatter(
         sealed = inner(land.town.sealed)
         power = power * (1 - sealed) + sealed * _power((-15.5, -23.0)[pol])
         power = power + corner * _power(bounce + strength)
-        speckle = rng.standard_gamma(looks, power.shape, dtype=np.float32) / np.float32(looks)
-        decibel = 10 * np.log10(soften(power * speckle))
+        drawn = np.float32(looks / _SOFTENED_LOOKS)
+        speckle = rng.standard_gamma(drawn, power.shape, dtype=np.float32) / drawn
+        decibel = 10 * np.log10(soften(soften(power * speckle)))
         images.append((np.round(decibel * _STEPS) / _STEPS).astype(np.float32))
     return images[0], images[1]
 
