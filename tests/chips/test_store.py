@@ -256,10 +256,3 @@ def test_a_large_batch_and_one_that_is_not_cached_are_the_same_pixels(tmp_path):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     chips = np.random.default_rng(2).permutation(80)
     assert np.array_equal(store.whole(chips), together[chips])
-
-
-def test_pixels_begin_on_a_page(tmp_path):
-    write_array(tmp_path / "a.npy", np.arange(6, dtype=np.uint16).reshape(2, 3))
-    loaded = np.load(tmp_path / "a.npy", mmap_mode="r")
-    assert loaded.offset == 4096
-    assert loaded.tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -1,10 +1,9 @@
-"""`.npy` files that are written row by row and begin on a page, and read through a memory map."""
+"""`.npy` files that are written row by row and read through a memory map."""
 
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,9 +15,6 @@ from terraprobe.errors import TerraprobeError
 
 _WRITE_BYTES = 1 << 24
 
-_PAGE_BYTES = 4096
-"""Pixels begin on a page: one channel of 64 px is then two pages and not three, and copies run aligned."""
-
 
 class ArrayWriter:
     """Write a `.npy` file row by row, in any order, without holding it in memory.
@@ -29,7 +25,8 @@ class ArrayWriter:
 
     def __init__(self, stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype = shape, dtype
-        stream.write(_page_header(shape, dtype))
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
         stream.flush()
         self._descriptor = stream.fileno()
         self._start = stream.tell()
@@ -50,17 +47,6 @@ class ArrayWriter:
         while data:
             written = os.pwrite(self._descriptor, data[:_WRITE_BYTES], position)
             data, position = data[written:], position + written
-
-
-def _page_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """The header of a `.npy` file, padded with blanks to whole pages, as the format allows."""
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    stream = BytesIO()
-    np.lib.format.write_array_header_1_0(stream, header)
-    prefix = len(np.lib.format.magic(1, 0)) + 2
-    text = stream.getvalue()[prefix:].rstrip()
-    length = -(prefix + len(text) + 1) % _PAGE_BYTES + len(text) + 1
-    return np.lib.format.magic(1, 0) + length.to_bytes(2, "little") + text.ljust(length - 1) + b"\n"
 
 
 @contextmanager

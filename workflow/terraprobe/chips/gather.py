@@ -1,63 +1,75 @@
-"""Gather a batch out of several `.npy` files: plain copies of bytes, announced to the kernel where they are not cached.
+"""Gather a batch out of several mapped files in one NumPy call, announced to the kernel where it is not cached.
 
-Indexing a memory map row by row costs several times the copy itself, and page faults that the kernel did not expect
-read a cold disk below its speed.
+Indexing the maps one by one costs more than to copy a chip of 64 px, and page faults that the kernel did not expect
+read single channels from a cold disk far below its speed (docs/benchmarks.md).
 """
 
 import errno
 import os
+from bisect import bisect_right
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_HUGE_BYTES = 1 << 22
-"""From here on NumPy asks for huge pages for a new array, which a `bytearray` does not: filling it is then faster."""
-
-_PROBES = 4
-"""Slices of a batch that are tried: a batch of which one page is not cached is announced as a whole."""
-
 
 class Gatherer:
-    """The pixels of mapped `.npy` files, as bytes.
+    """Mapped `.npy` files on one line of bytes; byte 0 is pixel 0 of the map with the lowest address.
 
     Args:
-        maps: of `np.load(..., mmap_mode="r")`, C order.
+        maps: of `np.load(..., mmap_mode="r")`, C order, at least one.
+
+    Attributes:
+        starts: place of each map's pixel 0 on the line, in the order of `maps`.
     """
 
     def __init__(self, maps: list[Any]) -> None:
-        self._bytes = [memoryview(m.reshape(-1).view(np.uint8)) for m in maps]
-        self._origins = [int(m.offset) for m in maps]
+        addresses = np.array([m.ctypes.data for m in maps])
+        self.starts: NDArray[np.intp] = addresses - addresses.min()
+        self._order = np.argsort(addresses).tolist()
+        self._sorted = self.starts[self._order].tolist()
+        self._maps = maps  # kept, because the windows below hold addresses in them
         self._files = [open(m.filename, "rb", buffering=0) for m in maps]  # noqa: PTH123, SIM115
+        self._windows = cache(self._slide)
 
-    def gather(self, places: NDArray[np.intp], begins: NDArray[np.intp], length: int) -> NDArray[np.uint8]:
-        """Copy slices of equal length, one after the other.
+    def gather(self, begins: NDArray[np.intp], length: int) -> NDArray[np.void]:
+        """Copy slices of equal length.
 
         Args:
-            places: which file, (B,).
-            begins: first byte of each slice, counted from the file's pixel 0, (B,).
+            begins: first byte of each slice on the line, (B,). Each slice must lie within one map: this is not
+                checked here, and bytes between the maps are not ours to read.
             length: bytes of each slice.
 
         Returns:
-            (B * length,), writable; shorter where a slice reaches past the end of its file.
+            One slice an element, (B,), writable.
         """
-        slices = list(zip(places.tolist(), begins.tolist(), strict=True))
-        if not self._cached(slices):
-            for place, begin in slices:
-                start = self._origins[place] + begin
-                os.posix_fadvise(self._files[place].fileno(), start, length, os.POSIX_FADV_WILLNEED)
-        parts = [self._bytes[place][begin : begin + length] for place, begin in slices]
-        if len(parts) * length >= _HUGE_BYTES:
-            return np.concatenate([np.frombuffer(part, np.uint8) for part in parts])
-        return np.frombuffer(bytearray().join(parts), np.uint8)
+        # One slice is tried: to try or to announce every one would cost as much as to copy what is cached.
+        if len(begins) and not self._cached(int(begins[-1])):
+            for begin in begins.tolist():
+                file, offset = self._find(begin)
+                os.posix_fadvise(file, offset, length, os.POSIX_FADV_WILLNEED)
+        copied: NDArray[np.void] = self._windows(length)[begins]
+        return copied
 
-    def _cached(self, slices: list[tuple[int, int]]) -> bool:
-        """Whether some slices of a batch are cached: to announce what is there would cost as much as to copy it."""
-        byte = bytearray(1)
-        for place, begin in slices[:: max(1, len(slices) // _PROBES)]:
-            try:
-                os.preadv(self._files[place].fileno(), [byte], self._origins[place] + begin, os.RWF_NOWAIT)
-            except OSError as error:
-                # A file system without such reads gets the kernel's own read-ahead.
-                return error.errno != errno.EAGAIN
+    def _slide(self, length: int) -> NDArray[np.void]:
+        """Element i is the `length` bytes that begin at place i of the line."""
+        last = self._order[-1]
+        end = int(self.starts[last]) + self._maps[last].nbytes
+        first = self._maps[self._order[0]].reshape(-1).view(np.uint8)[:length].view(f"V{length}")
+        return np.lib.stride_tricks.as_strided(first, (end - length + 1,), (1,), writeable=False)
+
+    def _find(self, begin: int) -> tuple[int, int]:
+        """Descriptor and offset of a place on the line."""
+        rank = bisect_right(self._sorted, begin) - 1
+        place = self._order[rank]
+        return self._files[place].fileno(), self._maps[place].offset + begin - self._sorted[rank]
+
+    def _cached(self, begin: int) -> bool:
+        file, offset = self._find(begin)
+        try:
+            os.preadv(file, [bytearray(1)], offset, os.RWF_NOWAIT)
+        except OSError as error:
+            # A file system without such reads gets the kernel's own read-ahead.
+            return error.errno != errno.EAGAIN
         return True

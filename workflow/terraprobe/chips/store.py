@@ -198,23 +198,29 @@ class ChipStore:
     def _gatherer(self) -> Gatherer:
         return Gatherer(self._maps)
 
+    @cached_property
+    def _begins(self) -> NDArray[np.intp]:
+        """Where each chip begins among the bytes that the gatherer reads, (chip,)."""
+        starts = zip(self._gatherer.starts, self._maps, strict=True)
+        return np.concatenate([start + np.arange(len(m)) * m[0].nbytes for start, m in starts])
+
     def digital(self, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
         """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px), nodata where the channel is missing.
 
         Raises:
             IndexError: a chip or channel is not of this store.
         """
-        places, local = self._locate(chips)
-        widths = self._widths[places]
-        if self.layer.variable and (channels >= widths).any():
-            there = channels < widths
-            out = np.full((len(chips), self.chip_px, self.chip_px), self.layer.nodata, self.layer.dtype)
-            out[there] = self.digital(chips[there], channels[there])
-            return out
+        _check_range("chips", chips, len(self), self.folder)
+        if self.layer.variable:
+            there = channels < self._widths[np.searchsorted(self._starts, chips, side="right") - 1]
+            if not there.all():
+                out = np.full((len(chips), self.chip_px, self.chip_px), self.layer.nodata, self.layer.dtype)
+                out[there] = self.digital(chips[there], channels[there])
+                return out
         _check_range("channels", channels, self.channels, self.folder)
         image_bytes = self.chip_px**2 * self._dtype.itemsize
-        data = self._gatherer.gather(places, (local * widths + channels) * image_bytes, image_bytes)
-        return data.view(self._dtype).reshape(-1, self.chip_px, self.chip_px)
+        data = self._gatherer.gather(self._begins[chips] + channels * image_bytes, image_bytes)
+        return data.view(self._dtype).reshape(len(chips), self.chip_px, self.chip_px)
 
     def whole(self, chips: NDArray[np.intp]) -> NDArray[Any]:
         """Every channel of each chip: integer DN (B, channels, chip_px, chip_px), nodata where one is missing.
@@ -226,15 +232,9 @@ class ChipStore:
         if self.layer.variable:
             every = np.arange(self.channels)
             return self.digital(np.repeat(chips, self.channels), np.tile(every, len(chips))).reshape(shape)
-        places, local = self._locate(chips)
-        chip_bytes = math.prod(shape[1:]) * self._dtype.itemsize
-        return self._gatherer.gather(places, local * chip_bytes, chip_bytes).view(self._dtype).reshape(shape)
-
-    def _locate(self, chips: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Shard of each chip, and its row there."""
         _check_range("chips", chips, len(self), self.folder)
-        places = np.searchsorted(self._starts, chips, side="right") - 1
-        return places, chips - self._starts[places]
+        data = self._gatherer.gather(self._begins[chips], math.prod(shape[1:]) * self._dtype.itemsize)
+        return data.view(self._dtype).reshape(shape)
 
     def physical(self, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.float32]:
         """One (chip, channel) pair a row: float32 (B, chip_px, chip_px) in the layer's unit, NaN at nodata."""
