@@ -7,7 +7,6 @@ read single channels from a cold disk far below its speed (docs/benchmarks.md).
 import errno
 import os
 from bisect import bisect_right
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ class Gatherer:
         self._sorted = self.starts[self._order].tolist()
         self._maps = maps  # kept, because the windows below hold addresses in them
         self._files = [open(m.filename, "rb", buffering=0) for m in maps]  # noqa: PTH123, SIM115
-        self._windows = cache(self._slide)
+        self._windows: dict[int, NDArray[np.void]] = {}
 
     def gather(self, begins: NDArray[np.intp], length: int) -> NDArray[np.void]:
         """Copy slices of equal length.
@@ -49,7 +48,9 @@ class Gatherer:
             for begin in begins.tolist():
                 file, offset = self._find(begin)
                 os.posix_fadvise(file, offset, length, os.POSIX_FADV_WILLNEED)
-        copied: NDArray[np.void] = self._windows(length)[begins]
+        if length not in self._windows:
+            self._windows[length] = self._slide(length)
+        copied: NDArray[np.void] = self._windows[length][begins]
         return copied
 
     def _slide(self, length: int) -> NDArray[np.void]:
