@@ -61,16 +61,15 @@ def test_the_lock_holds_every_dependency(project, repository):
 
 def test_peers_of_the_store_are_locked_apart(project, repository):
     """`make run` installs `requirements.lock`; where both locks hold a package, it is the same version."""
-    pins = [
-        re.findall(r"^([a-z0-9._-]+)==(\S+)(.*?)(?: \\\\)?$", (repository / lock).read_text(), re.MULTILINE)
-        for lock in ("requirements.lock", "envs/bench.lock")
-    ]
-    main, bench = ({(name, version): marker for name, version, marker in found} for found in pins)
+    locks = ("requirements.lock", "envs/bench.lock")
+    main, bench = (
+        set(re.findall(r"^([a-z0-9._-]+)==(\S+)", (repository / f).read_text(), re.MULTILINE)) for f in locks
+    )
     peers = {name_of(requirement) for requirement in project["optional-dependencies"]["bench"]}
     names = {name for name, _ in main}
     assert not peers & names
     assert peers <= {name for name, _ in bench}
-    assert {pin for pin in bench if pin[0] in names} <= set(main)
+    assert {pin for pin in bench if pin[0] in names} <= main
 
 
 def test_the_conda_twin_asks_for_the_same(project, repository):
