@@ -89,5 +89,10 @@ def time_table(rows: Sequence[Row]) -> str:
 def _times(row: Row | None) -> str:
     if row is None:
         return "–"
-    low, high = row.spread
-    return f"{row.median * 1e6:.4g} ({low * 1e6:.4g}–{high * 1e6:.4g})"
+    low, high = (_digits(value) for value in row.spread)
+    return f"{_digits(row.median)} ({low}–{high})"
+
+
+def _digits(seconds: float) -> str:
+    micros = seconds * 1e6
+    return f"{micros:,.0f}" if micros >= 100 else f"{micros:.3g}"
