@@ -20,8 +20,8 @@ from terraprobe.errors import TerraprobeError
 PIXELS = Pixels(tiles=4, tile_px=2048)
 
 PLANS = {
-    64: Plan(batch=64, warm_rounds=15, cold_rounds=7, fast_batches=20, slow_chips=16),
-    256: Plan(batch=16, warm_rounds=15, cold_rounds=7, fast_batches=20, slow_chips=16),
+    64: Plan(batch=64, warm_rounds=11, cold_rounds=5, fast_batches=20, slow_chips=16),
+    256: Plan(batch=16, warm_rounds=11, cold_rounds=5, fast_batches=20, slow_chips=16),
 }
 """Chip side to plan. Batches stay below 32 MB, where memory that was freed can be used again without new pages."""
 
