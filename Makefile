@@ -46,7 +46,7 @@ $(BENCH_VENV)/installed.lock: envs/bench.lock $(VENV)/installed.lock
 	@cp envs/bench.lock $@
 
 # Memory that NumPy frees stays with the process, for every reader alike: otherwise each batch pays for fresh pages.
-bench-store: $(BENCH_VENV)/installed.lock  ## measure the chip store against its peers, about five minutes
+bench-store: $(BENCH_VENV)/installed.lock  ## measure the chip store against its peers, about three minutes
 	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4000000000 OMP_NUM_THREADS=1 \
 		PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.store
 
