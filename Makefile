@@ -1,6 +1,7 @@
 # terraprobe: `make run` rebuilds the quickstart, `make test` checks everything.
 # Both work with Python >= 3.11, make and git alone; the first use installs the locked environment.
 VENV := .venv
+BENCH_VENV := .venv-bench
 # Found before .venv/bin is put first: a set-up that was cut off may have left a broken python there.
 PYTHON ?= $(shell command -v python3)
 PYTHON := $(PYTHON)
@@ -10,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help say-what run test test-long lint lock clean
+.PHONY: help say-what run test test-long bench-store lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +38,18 @@ test: $(VENV)/installed.lock  ## all tests
 test-long: $(VENV)/installed.lock  ## the tests that CI runs reduced, in full: kill and fuzz loops
 	@TERRAPROBE_LONG=1 python -m pytest -m long -s
 
+# Peers of the store have an environment of their own, which nothing else installs.
+$(BENCH_VENV)/installed.lock: envs/bench.lock $(VENV)/installed.lock
+	@echo "terraprobe: installing the store's peers into $(BENCH_VENV) (once, about a minute)"
+	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(BENCH_VENV)
+	@$(VENV)/bin/uv pip sync --quiet --python $(BENCH_VENV)/bin/python --require-hashes envs/bench.lock
+	@cp envs/bench.lock $@
+
+# Memory that NumPy frees stays with the process, for every reader alike: otherwise each batch pays for fresh pages.
+bench-store: $(BENCH_VENV)/installed.lock  ## measure the chip store against its peers, about three minutes
+	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4000000000 OMP_NUM_THREADS=1 \
+		PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.store
+
 lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint
 	@ruff check .
 	@ruff format --check .
@@ -47,6 +60,9 @@ lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint
 lock: $(VENV)/installed.lock  ## resolve the dependencies anew
 	@uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-annotate \
 		--custom-compile-command "make lock" --quiet --upgrade --output-file requirements.lock
+	@uv pip compile pyproject.toml --extra bench --universal --generate-hashes --no-emit-index-url --no-annotate \
+		--constraints requirements.lock \
+		--custom-compile-command "make lock" --quiet --upgrade --output-file envs/bench.lock
 
-clean:  ## remove results, downloads and the environment
-	rm -rf results resources/downloads .snakemake $(VENV)
+clean:  ## remove results, downloads and the environments
+	rm -rf results resources/downloads .snakemake $(VENV) $(BENCH_VENV)

@@ -41,7 +41,7 @@ def test_every_dependency_imports(project):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("file", ["requirements.lock", "envs/uv.lock"])
+@pytest.mark.parametrize("file", ["requirements.lock", "envs/bench.lock", "envs/uv.lock"])
 def test_a_lock_has_exact_versions_and_hashes_and_no_address(repository, file):
     text = (repository / file).read_text()
     assert "://" not in text
@@ -57,6 +57,19 @@ def test_the_lock_holds_every_dependency(project, repository):
     locked = set(re.findall(r"^([a-z0-9._-]+)==", (repository / "requirements.lock").read_text(), re.MULTILINE))
     declared = {name_of(r) for r in [*project["dependencies"], *project["optional-dependencies"]["dev"]]}
     assert declared <= locked
+
+
+def test_peers_of_the_store_are_locked_apart(project, repository):
+    """`make run` installs `requirements.lock`; where both locks hold a package, it is the same version."""
+    locks = ("requirements.lock", "envs/bench.lock")
+    main, bench = (
+        set(re.findall(r"^([a-z0-9._-]+)==(\S+)", (repository / f).read_text(), re.MULTILINE)) for f in locks
+    )
+    peers = {name_of(requirement) for requirement in project["optional-dependencies"]["bench"]}
+    names = {name for name, _ in main}
+    assert not peers & names
+    assert peers <= {name for name, _ in bench}
+    assert {pin for pin in bench if pin[0] in names} <= main
 
 
 def test_the_conda_twin_asks_for_the_same(project, repository):

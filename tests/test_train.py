@@ -391,3 +391,8 @@ def test_two_collections_are_one_pool(land, tmp_path):
     chips, channels = np.array([1, 30, 7]), np.array([0, 2, 5])
     both = pool.digital("s1_grd_monthly", chips + CHIPS, channels)
     assert (both == alone.digital("s1_grd_monthly", chips, channels)).all()
+    first = ChipPool([land / "chips.parquet"], specs(land))
+    mixed = pool.digital("s1_grd_monthly", np.array([1 + CHIPS, 30, 7 + CHIPS]), channels)
+    expected = alone.digital("s1_grd_monthly", chips, channels)
+    expected[1] = first.digital("s1_grd_monthly", chips, channels)[1]
+    assert (mixed == expected).all()

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from terraprobe.chips.store import ChipStore, StoreLayer, open_array, seal, write_array, write_shard
+from terraprobe.chips.arrays import open_array, write_array
+from terraprobe.chips.store import ChipStore, StoreLayer, seal, write_shard
 from terraprobe.errors import TerraprobeError
 
 LAYER = StoreLayer("s1_grd", ("VV", "VH"), "backscatter_db", 0.005, 0.0, -32768, "int16", False)
@@ -187,7 +188,7 @@ WRITE_SLOWLY = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from terraprobe.chips.store import open_array
+from terraprobe.chips.arrays import open_array
 with open_array(Path(sys.argv[1]), (20, 2, 64, 64), "int16") as out:
     for row in range(20):
         out.put(row, np.ones((1, 2, 64, 64), "int16"))
@@ -201,8 +202,7 @@ def test_kill_while_writing_leaves_no_final_file(tmp_path):
     for moment in (0, 9, 18):
         command = [sys.executable, "-c", WRITE_SLOWLY, str(final)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        while process.stdout.readline() != f"{moment}\n":
-            pass
+        assert f"{moment}\n" in iter(process.stdout.readline, "")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert not final.exists()
@@ -217,3 +217,42 @@ def test_spec_says_what_the_pixels_mean(tmp_path):
     assert spec["layer"]["bands"] == ["VV", "VH"]
     assert [shard["chips"] for shard in spec["shards"]] == [3, 2]
     assert all(len(f["sha256"]) == 64 for shard in spec["shards"] for f in shard["files"].values())
+
+
+def test_a_batch_across_shards_is_what_the_files_hold(tmp_path):
+    store = ChipStore.open(make(tmp_path))
+    together = np.concatenate([np.load(tmp_path / f"{shard}.npy") for shard in ("000", "001")])
+    rng = np.random.default_rng(1)
+    chips, channels = rng.integers(0, 5, 40), rng.integers(0, 2, 40)
+    batch = store.digital(chips, channels)
+    assert np.array_equal(batch, together[chips, channels])
+    assert np.array_equal(store.whole(chips), together[chips])
+    assert batch.flags.writeable
+    assert store.digital(chips[:0], channels[:0]).shape == (0, 4, 4)
+    assert store.whole(chips[:0]).shape == (0, 2, 4, 4)
+
+
+def test_whole_chips_of_varying_width_are_filled_with_nodata(tmp_path):
+    store = ChipStore.open(make(tmp_path, layer=PAIRS, channels=(1, 3)))
+    whole = store.whole(np.array([4, 0]))
+    assert np.array_equal(whole[0], np.load(tmp_path / "001.npy")[1])
+    assert np.array_equal(whole[1, 0], np.load(tmp_path / "000.npy")[0, 0])
+    assert (whole[1, 1:] == 65535).all()
+
+
+@pytest.mark.parametrize(("chip", "channel"), [(5, 0), (-1, 0), (0, 2), (0, -1)])
+def test_a_pair_outside_the_store_is_refused(tmp_path, chip, channel):
+    store = ChipStore.open(make(tmp_path))
+    with pytest.raises(IndexError, match=r"of .* which has"):
+        store.digital(np.array([0, chip]), np.array([0, channel]))
+
+
+def test_a_large_batch_and_one_that_is_not_cached_are_the_same_pixels(tmp_path):
+    store = ChipStore.open(make(tmp_path, chips=(40, 40), chip_px=128))
+    together = np.concatenate([np.load(tmp_path / f"{shard}.npy") for shard in ("000", "001")])
+    for shard in ("000", "001"):
+        with (tmp_path / f"{shard}.npy").open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    chips = np.random.default_rng(2).permutation(80)
+    assert np.array_equal(store.whole(chips), together[chips])

@@ -110,10 +110,14 @@ class ChipPool:
 
     def digital(self, modality: str, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
         """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px)."""
-        out = np.empty((len(chips), self.chip_px, self.chip_px), self.layers[modality].dtype)
         places = np.searchsorted(self._starts, chips, side="right") - 1
-        for row, (place, chip, channel) in enumerate(zip(places, chips, channels, strict=True)):
-            out[row] = self._stores[place][modality].read(int(chip - self._starts[place]), int(channel))
+        if len(self._stores) == 1 or (len(chips) and (places == places[0]).all()):
+            home = int(places[0]) if len(chips) else 0
+            return self._stores[home][modality].digital(chips - self._starts[home], channels)
+        out = np.empty((len(chips), self.chip_px, self.chip_px), self.layers[modality].dtype)
+        for place in np.unique(places):
+            rows = np.flatnonzero(places == place)
+            out[rows] = self._stores[place][modality].digital(chips[rows] - self._starts[place], channels[rows])
         return out
 
     def content_digest(self) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from terraprobe.acquire.manifest import layer_tiles
 from terraprobe.artifacts import read_table, table_metadata
+from terraprobe.chips.arrays import ArrayWriter, open_array, write_array
 from terraprobe.chips.polygons import PolygonTile
-from terraprobe.chips.store import ArrayWriter, StoreLayer, open_array, seal, write_array
+from terraprobe.chips.store import StoreLayer, seal
 from terraprobe.chips.tiles import Layer, Tile, describe_tiles, find_layer, lonlat_bounds, open_raster
 from terraprobe.chips.warp import Grid, read_band
 from terraprobe.classmap import ClassMap

@@ -7,80 +7,23 @@ last and lists every file with its bytes and SHA-256. A store without `spec.json
 
 import hashlib
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terraprobe.artifacts import atomic_path, read_json, sha256_file, write_json
+from terraprobe.artifacts import read_json, sha256_file, write_json
+from terraprobe.chips.arrays import load_array, write_array
+from terraprobe.chips.gather import Gatherer
 from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LabelLayer
 
 MIN_VALID = 0.5
 """A channel of a chip is usable when at least this share of its pixels was observed."""
-
-_WRITE_BYTES = 1 << 24
-
-
-class ArrayWriter:
-    """Write a `.npy` file row by row, in any order, without holding it in memory.
-
-    The whole file is allocated first: a full disk is then an error with a message before any work is done, and
-    not a bus error in a memory map.
-    """
-
-    def __init__(self, stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype = shape, dtype
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(stream, header)
-        stream.flush()
-        self._descriptor = stream.fileno()
-        self._start = stream.tell()
-        self._row = math.prod(shape[1:]) * dtype.itemsize
-        if shape[0] * self._row:
-            os.posix_fallocate(self._descriptor, self._start, shape[0] * self._row)
-
-    def put(self, first: int, rows: NDArray[Any]) -> None:
-        """Write consecutive rows from row `first` on.
-
-        Raises:
-            ValueError: another shape or type than the file's.
-        """
-        if rows.shape[1:] != self.shape[1:] or rows.dtype != self.dtype or first + len(rows) > self.shape[0]:
-            raise ValueError(f"rows {rows.shape} {rows.dtype} at {first} in an array {self.shape} {self.dtype}")
-        data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
-        position = self._start + first * self._row
-        while data:
-            written = os.pwrite(self._descriptor, data[:_WRITE_BYTES], position)
-            data, position = data[written:], position + written
-
-
-@contextmanager
-def open_array(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[ArrayWriter]:
-    """Write `path` under a temporary name, flush it and rename it when the block ends without an error.
-
-    Raises:
-        TerraprobeError: the disk is full or the folder cannot be written.
-    """
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        yield ArrayWriter(stream, shape, np.dtype(dtype))
-
-
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a whole array as `.npy`.
-
-    Raises:
-        TerraprobeError: the disk is full or the folder cannot be written.
-    """
-    with open_array(path, array.shape, array.dtype.str) as writer:
-        writer.put(0, array)
 
 
 def write_shard(folder: Path, shard: str, pixels: NDArray[Any], valid: NDArray[np.float32]) -> None:
@@ -142,7 +85,7 @@ def seal(
     records = []
     seen = False
     for name, chips in shards.items():
-        pixels, valid = (_load(folder / file) for file in (f"{name}.npy", f"{name}.valid.npy"))
+        pixels, valid = (load_array(folder / file) for file in (f"{name}.npy", f"{name}.valid.npy"))
         channels = pixels.shape[1] if pixels.ndim == 4 else -1
         expected = (chips, channels if layer.variable else len(layer.bands), chip_px, chip_px)
         if pixels.shape != expected or valid.shape != expected[:2] or pixels.dtype != np.dtype(layer.dtype):
@@ -170,16 +113,6 @@ def seal(
     write_json(folder / "spec.json", {**spec, **own})
 
 
-def _load(path: Path) -> NDArray[Any]:
-    try:
-        loaded: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return loaded
-    except FileNotFoundError as error:
-        raise TerraprobeError(f"{path}: not found. Run Snakemake again to cut this shard.") from error
-    except (ValueError, EOFError) as error:
-        raise TerraprobeError(f"{path}: not a whole .npy file ({error}). Delete it and run Snakemake again.") from error
-
-
 class ChipStore:
     """A sealed store, memory-mapped. Row i is row i of the collection's `grid.parquet`.
 
@@ -201,6 +134,8 @@ class ChipStore:
         self.channels = max(s["channels"] for s in self.shards)
         counts = [s["chips"] for s in self.shards]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._widths = np.array([s["channels"] for s in self.shards])
+        self._dtype = np.dtype(self.layer.dtype)
 
     @classmethod
     def open(cls, folder: Path) -> "ChipStore":
@@ -239,14 +174,14 @@ class ChipStore:
 
     @cached_property
     def _maps(self) -> list[NDArray[Any]]:
-        return [_load(self.folder / f"{s['name']}.npy") for s in self.shards]
+        return [load_array(self.folder / f"{s['name']}.npy") for s in self.shards]
 
     @cached_property
     def valid(self) -> NDArray[np.float32]:
         """Share of observed pixels, axes (chip, channel)."""
         out = np.zeros((len(self), self.channels), np.float32)
         for start, shard in zip(self._starts, self.shards, strict=False):
-            values = _load(self.folder / f"{shard['name']}.valid.npy")
+            values = load_array(self.folder / f"{shard['name']}.valid.npy")
             out[start : start + len(values), : values.shape[1]] = values
         return out
 
@@ -259,12 +194,47 @@ class ChipStore:
         image: NDArray[Any] = pixels[chip - int(self._starts[shard]), channel]
         return image
 
+    @cached_property
+    def _gatherer(self) -> Gatherer:
+        return Gatherer(self._maps)
+
+    @cached_property
+    def _begins(self) -> NDArray[np.intp]:
+        """Where each chip begins among the bytes that the gatherer reads, (chip,)."""
+        starts = zip(self._gatherer.starts, self._maps, strict=True)
+        return np.concatenate([start + np.arange(len(m)) * m[0].nbytes for start, m in starts])
+
     def digital(self, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
-        """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px)."""
-        out = np.empty((len(chips), self.chip_px, self.chip_px), self.layer.dtype)
-        for row, (chip, channel) in enumerate(zip(chips, channels, strict=True)):
-            out[row] = self.read(int(chip), int(channel))
-        return out
+        """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px), nodata where the channel is missing.
+
+        Raises:
+            IndexError: a chip or channel is not of this store.
+        """
+        _check_range("chips", chips, len(self), self.folder)
+        if self.layer.variable:
+            there = channels < self._widths[np.searchsorted(self._starts, chips, side="right") - 1]
+            if not there.all():
+                out = np.full((len(chips), self.chip_px, self.chip_px), self.layer.nodata, self.layer.dtype)
+                out[there] = self.digital(chips[there], channels[there])
+                return out
+        _check_range("channels", channels, self.channels, self.folder)
+        image_bytes = self.chip_px**2 * self._dtype.itemsize
+        data = self._gatherer.gather(self._begins[chips] + channels * image_bytes, image_bytes)
+        return data.view(self._dtype).reshape(len(chips), self.chip_px, self.chip_px)
+
+    def whole(self, chips: NDArray[np.intp]) -> NDArray[Any]:
+        """Every channel of each chip: integer DN (B, channels, chip_px, chip_px), nodata where one is missing.
+
+        Raises:
+            IndexError: a chip is not of this store.
+        """
+        shape = (len(chips), self.channels, self.chip_px, self.chip_px)
+        if self.layer.variable:
+            every = np.arange(self.channels)
+            return self.digital(np.repeat(chips, self.channels), np.tile(every, len(chips))).reshape(shape)
+        _check_range("chips", chips, len(self), self.folder)
+        data = self._gatherer.gather(self._begins[chips], math.prod(shape[1:]) * self._dtype.itemsize)
+        return data.view(self._dtype).reshape(shape)
 
     def physical(self, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[np.float32]:
         """One (chip, channel) pair a row: float32 (B, chip_px, chip_px) in the layer's unit, NaN at nodata."""
@@ -272,8 +242,7 @@ class ChipStore:
 
     def chip(self, chip: int) -> NDArray[np.float32]:
         """All channels of one chip: float32 (channels, chip_px, chip_px) in the layer's unit, NaN at nodata."""
-        every = np.arange(self.channels)
-        return self.physical(np.full_like(every, chip), every)
+        return self._to_physical(self.whole(np.array([chip]))[0])
 
     def _to_physical(self, dn: NDArray[Any]) -> NDArray[np.float32]:
         values = dn.astype(np.float32) * np.float32(self.layer.scale) + np.float32(self.layer.offset)
@@ -284,3 +253,9 @@ class ChipStore:
         """SHA-256 over the sealed hashes of all shards: equal for equal pixels."""
         hashes = [record["sha256"] for s in self.shards for _, record in sorted(s["files"].items())]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _check_range(what: str, indices: NDArray[np.intp], count: int, folder: Path) -> None:
+    # Seen as unsigned, a negative index is a huge one: one pass is enough.
+    if len(indices) and indices.astype(np.uint64).max() >= count:
+        raise IndexError(f"{what} {indices.min()} to {indices.max()} of {folder}, which has {count}")

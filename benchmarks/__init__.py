@@ -1,0 +1,1 @@
+"""Measurements of terraprobe against its peers; no job imports them."""
