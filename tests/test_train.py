@@ -396,3 +396,14 @@ def test_two_collections_are_one_pool(land, tmp_path):
     expected = alone.digital("s1_grd_monthly", chips, channels)
     expected[1] = first.digital("s1_grd_monthly", chips, channels)[1]
     assert (mixed == expected).all()
+
+
+@pytest.mark.parametrize(("share", "read"), [(0.5, 3), (0.0, 0)])
+def test_stores_are_preloaded_where_memory_holds_them(land, monkeypatch, share, read):
+    from terraprobe.pool import ChipPool
+
+    found = []
+    monkeypatch.setattr("terraprobe.pool.PRELOAD_SHARE", share)
+    monkeypatch.setattr("terraprobe.chips.store.ChipStore.preload", lambda store: found.append(store.layer.name))
+    ChipPool([land / "chips.parquet"], specs(land)).preload()
+    assert len(found) == read

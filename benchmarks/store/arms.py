@@ -95,6 +95,31 @@ class Ours(Arm):
         return self._store.whole(chips)
 
 
+class Preloaded(Ours):
+    """The chip store as training reads it: all of it once in order, then chips."""
+
+    name = "terraprobe store, preloaded"
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__(inputs)
+        self._preloaded = False
+
+    def one(self, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
+        """The first batch waits for the whole store."""
+        self._preload()
+        return super().one(chips, channels)
+
+    def whole(self, chips: NDArray[np.intp]) -> NDArray[Any]:
+        """The first batch waits for the whole store."""
+        self._preload()
+        return super().whole(chips)
+
+    def _preload(self) -> None:
+        if not self._preloaded:
+            self._store.preload()
+            self._preloaded = True
+
+
 class Aligned(Arm):
     """Rasterio on GeoTIFFs whose blocks are the chips."""
 
@@ -221,4 +246,4 @@ class TorchgeoUsual(TorchgeoAligned):
         return inputs.usual
 
 
-ARMS: tuple[type[Arm], ...] = (Plain, Ours, Aligned, Usual, TorchgeoAligned, TorchgeoUsual)
+ARMS: tuple[type[Arm], ...] = (Plain, Ours, Preloaded, Aligned, Usual, TorchgeoAligned, TorchgeoUsual)

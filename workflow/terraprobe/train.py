@@ -72,6 +72,7 @@ def pretrain_encoder(
     settings = recipe.full
     torch.set_num_threads(settings.cpu_threads)
     pool = ChipPool(chips, stores, context)
+    pool.preload()
     method = _build(recipe, settings, pool)
     data = pool.content_digest()
     trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, data)))

@@ -14,6 +14,7 @@ from terraprobe.artifacts import atomic_path
 from terraprobe.errors import TerraprobeError
 
 _WRITE_BYTES = 1 << 24
+_READ_BYTES = 1 << 23
 
 
 class ArrayWriter:
@@ -83,3 +84,11 @@ def load_array(path: Path) -> NDArray[Any]:
         raise TerraprobeError(f"{path}: not found. Run Snakemake again to cut this shard.") from error
     except (ValueError, EOFError) as error:
         raise TerraprobeError(f"{path}: not a whole .npy file ({error}). Delete it and run Snakemake again.") from error
+
+
+def read_through(path: Path) -> None:
+    """Read a file from begin to end, so that it is in the page cache while memory lasts."""
+    buffer = bytearray(_READ_BYTES)
+    with path.open("rb", buffering=0) as stream:
+        while stream.readinto(buffer):
+            pass

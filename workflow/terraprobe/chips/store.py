@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_json, sha256_file, write_json
-from terraprobe.chips.arrays import load_array, write_array
+from terraprobe.chips.arrays import load_array, read_through, write_array
 from terraprobe.chips.gather import Gatherer
 from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.errors import TerraprobeError
@@ -171,6 +171,16 @@ class ChipStore:
         if not self.layer.variable:
             return self.layer.bands
         return tuple(f"{self.layer.bands[0]}_{k}" for k in range(self.channels))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return sum(pixels.nbytes for pixels in self._maps)
+
+    def preload(self) -> None:
+        """Read all pixels once, in the order of the disk, which gives random reads about half of that speed."""
+        for shard in self.shards:
+            read_through(self.folder / f"{shard['name']}.npy")
 
     @cached_property
     def _maps(self) -> list[NDArray[Any]]:
