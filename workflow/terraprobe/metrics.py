@@ -59,6 +59,35 @@ def balanced_accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return (_ratio(counts[..., 0], counts[..., 2]) + _ratio(counts[..., 1], counts[..., 3])) / 2
 
 
+def hit_share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of chips whose class is called right, of any number of classes; NaN where there is no chip.
+
+    Args:
+        counts: hits and chips, (…, 2).
+
+    Returns:
+        (…).
+    """
+    return _ratio(counts[..., 0], counts[..., 1])
+
+
+def regional_gap(right: NDArray[np.bool_], region: NDArray[np.str_]) -> float:
+    """Gen-Geo of `bioclim` (Leonhardt et al., eq. 5): RMS over regions of their accuracy minus the overall one.
+
+    Args:
+        right: whether each chip's class is called right, (n_chips,).
+        region: of each chip, empty where it has none, (n_chips,).
+
+    Returns:
+        0 where all regions are alike; NaN where chips have no region, or all the same one.
+    """
+    names = sorted(set(region.tolist()))
+    if len(names) < 2 or "" in names:
+        return float("nan")
+    own = np.array([right[region == name].mean() for name in names])
+    return float(np.sqrt(np.mean((own - right.mean()) ** 2)))
+
+
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
     return ratio

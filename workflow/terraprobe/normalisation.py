@@ -32,11 +32,32 @@ class ContextScale:
         names: of the values, in order.
         low: of each, the smallest over the chips that it was fitted on.
         high: the largest.
+        shuffle_seed: each chip takes the values of another chip of its split, by this seed; None: its own.
     """
 
     names: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    shuffle_seed: int | None = None
+
+    def enter(self, values: NDArray[np.float64], split: NDArray[Any]) -> NDArray[np.float64]:
+        """Values that enter for each chip of one collection.
+
+        Args:
+            values: the chips' own, NaN where one is not known, (chip, names).
+            split: of each chip, (chip,).
+
+        Returns:
+            The same, or shuffled among the chips of each split that have them all; which chips have none stays.
+        """
+        if self.shuffle_seed is None:
+            return values
+        entering, known = values.copy(), np.isfinite(values).all(axis=1)
+        for name in sorted(set(split.tolist())):
+            rows = np.flatnonzero(known & (split == name))
+            stream = np.random.SeedSequence([self.shuffle_seed, *str(name).encode()])
+            entering[rows] = values[np.random.Generator(np.random.PCG64(stream)).permutation(rows)]
+        return entering
 
     def scale(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Values (B, names) to [0, 1] on the chips it was fitted on; a value that was constant there becomes 0."""
@@ -233,12 +254,13 @@ def stored_bands(pool: "ChipPool", tower: "TowerRecipe", name: str) -> tuple[Sto
     return layer, layer.bands if tower.bands is None or layer.variable else tuple(tower.bands)
 
 
-def fit_context(pool: "ChipPool", chips: NDArray[np.intp]) -> ContextScale:
+def fit_context(pool: "ChipPool", chips: NDArray[np.intp], shuffle_seed: int | None = None) -> ContextScale:
     """Smallest and largest of each context value over chips that have them all.
 
     Args:
         pool: the chips.
         chips: train chips, (chip,).
+        shuffle_seed: of `ContextScale`.
 
     Raises:
         TerraprobeError: no train chip has all values.
@@ -253,7 +275,7 @@ def fit_context(pool: "ChipPool", chips: NDArray[np.intp]) -> ContextScale:
             "each collection with all of them, or set conditioning to none."
         )
     values = values[known.all(axis=1)]
-    return ContextScale(CONTEXT, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist()))
+    return ContextScale(CONTEXT, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist()), shuffle_seed)
 
 
 def _moments(pool: "ChipPool", layer: StoreLayer, chip: int, channel: int) -> NDArray[np.float64]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import digest
 from terraprobe.chips.store import MIN_VALID, ChipStore, StoreLayer
-from terraprobe.collections.chiptable import CONTEXT, read_context
+from terraprobe.collections.chiptable import CONTEXT, read_classes, read_context
 from terraprobe.errors import TerraprobeError
+from terraprobe.normalisation import ContextScale
 
 
 class ChipPool:
@@ -25,9 +26,18 @@ class ChipPool:
         layers: modality to what its pixels mean.
         chip_px: side of the chips.
         context: values of `CONTEXT`, (chip, 20), NaN where one is not known.
+        classes: name of each train and validation chip's class, empty where it is not known or was not asked for,
+            (chip,). Those of other chips are never read.
     """
 
-    def __init__(self, chips: Sequence[Path], stores: Sequence[Path], context: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        chips: Sequence[Path],
+        stores: Sequence[Path],
+        context: Sequence[Path] = (),
+        labels: Sequence[Path] = (),
+        label: str = "",
+    ) -> None:
         tables = [_read_chips(path) for path in chips]
         self.collections = [path.parent.name for path in chips]
         self.chip_ids: NDArray[Any] = np.concatenate([t[0] for t in tables])
@@ -38,6 +48,26 @@ class ChipPool:
         for spec in stores:
             self._add(ChipStore.open(spec.parent), list(chips))
         self.context = self._read_context(chips, context)
+        self.classes = self._read_classes(chips, labels, label)
+        self._entering: tuple[ContextScale, NDArray[np.float64]] | None = None
+
+    def _read_classes(self, chips: Sequence[Path], labels: Sequence[Path], label: str) -> NDArray[Any]:
+        found = np.full(len(self), "", object)
+        for path in labels:
+            rows = self._rows(self._place(path, path.parent, chips))
+            learnt = np.isin(self.split[rows], ("train", "val"))
+            found[rows][learnt] = read_classes(path, label, self.chip_ids[rows][learnt])
+        return found.astype(str)
+
+    def entering(self, scale: ContextScale) -> NDArray[np.float64]:
+        """Context that enters for each chip, (chip, 20): its own, or shuffled within each split of each collection."""
+        if scale.shuffle_seed is None:
+            return self.context
+        if self._entering is None or self._entering[0] != scale:
+            parts = [self._rows(place) for place in range(len(self.collections))]
+            shuffled = [scale.enter(self.context[rows], self.split[rows]) for rows in parts]
+            self._entering = scale, np.concatenate(shuffled)
+        return self._entering[1]
 
     def _read_context(self, chips: Sequence[Path], context: Sequence[Path]) -> NDArray[np.float64]:
         unknown = np.broadcast_to(np.nan, (len(self), len(CONTEXT)))  # takes no memory
@@ -117,7 +147,7 @@ class ChipPool:
         return out
 
     def content_digest(self) -> dict[str, Any]:
-        """Per collection, digests of the pixels of each store, of the split and of the context where there is one."""
+        """Per collection, digests of the pixels of each store, the split, and context and classes where it has them."""
         found: dict[str, Any] = {}
         for place, name in enumerate(self.collections):
             rows = self._rows(place)
@@ -127,6 +157,8 @@ class ChipPool:
             }
             if np.isfinite(self.context[rows]).any():
                 found[name]["context"] = hashlib.sha256(self.context[rows].tobytes()).hexdigest()
+            if (self.classes[rows] != "").any():
+                found[name]["classes"] = digest(self.classes[rows].tolist())
         return found
 
 

@@ -1,4 +1,4 @@
-"""Chip-level labels: one number a chip and label, out of the pixels of the label stores."""
+"""Chip-level labels, out of the pixels of the label stores: numbers, and the most frequent class."""
 
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ def measure_labels(*, grid: In, stores: Ins, recipe: LabelsRecipe, labels: Out) 
         stores: `spec.json` of each label layer.
         recipe: when a label counts as known.
         labels: Parquet in the order of the grid: `chip_id`, one float column a label (the mean of a quantity or
-            the share of a class among the known pixels; NaN where too few are known), and `<layer>_coverage`, the
-            share of known pixels.
+            the share of a class among the known pixels; NaN where too few are known), `<layer>_coverage`, the share
+            of known pixels, and of a layer of classes `<layer>_class`, the name of the most frequent one (text, so
+            that nothing takes it for a number; null where too few pixels are known).
 
     Raises:
         TerraprobeError: a store is broken, is of no label layer, or holds another number of chips than the grid.
@@ -60,7 +61,7 @@ def measure_labels(*, grid: In, stores: Ins, recipe: LabelsRecipe, labels: Out) 
     progress(_summary(table, labels))
 
 
-def measure_layer(store: ChipStore, layer: LabelLayer, min_labelled: float) -> dict[str, NDArray[np.float64]]:
+def measure_layer(store: ChipStore, layer: LabelLayer, min_labelled: float) -> dict[str, NDArray[Any]]:
     """The labels of one layer.
 
     Args:
@@ -69,11 +70,12 @@ def measure_layer(store: ChipStore, layer: LabelLayer, min_labelled: float) -> d
         min_labelled: share of known pixels below which a label is NaN.
 
     Returns:
-        Label name to a float64 value a chip, and `<layer>_coverage`.
+        Label name to a float64 value a chip, `<layer>_coverage`, and `<layer>_class`, text, where it has classes.
     """
     measures = layer.values  # noqa: PD011  (not a pandas object)
     coverage = np.empty(len(store))
     sums = {name: np.zeros(len(store)) for name in measures}
+    counts = np.zeros((len(store), len(layer.classes)), np.intp)
     for start in range(0, len(store), _BATCH):
         chips = np.arange(start, min(start + _BATCH, len(store)))
         codes = store.digital(chips, np.zeros_like(chips)).reshape(len(chips), -1)
@@ -81,9 +83,29 @@ def measure_layer(store: ChipStore, layer: LabelLayer, min_labelled: float) -> d
         coverage[chips] = known.mean(axis=1)
         for name, value in measures.items():
             sums[name][chips] = _measured(codes, known, layer, value).sum(axis=1) / codes.shape[1]
+        for place, code in enumerate(sorted(layer.classes)):
+            counts[chips, place] = (known & (codes == code)).sum(axis=1)
     enough = coverage >= min_labelled
     share = np.where(enough, coverage, np.nan)
-    return {**{name: total / share for name, total in sums.items()}, f"{layer.name}_coverage": coverage}
+    measured = {**{name: total / share for name, total in sums.items()}, f"{layer.name}_coverage": coverage}
+    return {**measured, layer.class_label: most_frequent(counts, layer, enough)} if layer.classes else measured
+
+
+def most_frequent(counts: NDArray[np.intp], layer: LabelLayer, enough: NDArray[np.bool_]) -> NDArray[Any]:
+    """The class that most known pixels of a chip have; of several that tie, the one of the lowest code.
+
+    Args:
+        counts: known pixels of each class in the order of its code, (chip, class).
+        layer: whose classes.
+        enough: whether enough pixels are known, (chip,).
+
+    Returns:
+        Names of classes, None where not enough is known, (chip,).
+    """
+    names = np.array([layer.classes[code] for code in sorted(layer.classes)], object)
+    found: NDArray[Any] = names[np.argmax(counts, axis=1)]
+    found[~enough] = None
+    return found
 
 
 def _measured(

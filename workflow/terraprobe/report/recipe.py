@@ -32,7 +32,7 @@ def report_recipe(study: Study) -> ReportRecipe:
         about=ABOUT + (warning if simulated else ""),
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
-        evaluations=tuple(_evaluation(e) for e in study.evaluations),
+        evaluations=tuple(_evaluation(e) for e in study.forests),
         pools=tuple(_pool(pool, study) for pool in study.pools),
     )
 
