@@ -78,6 +78,8 @@ class Study:
             "scores": root / "scores.parquet",
             "summary": root / "summary.parquet",
             "differences": root / "differences.parquet",
+            "classes": sorted(root.glob("classes/classes.parquet")),
+            "class_differences": sorted(root.glob("classes/classes.differences.parquet")),
             "pooled": root / "pooled.parquet",
             "optimism": root / "optimism.parquet",
             "leakage": sorted(root.glob("collections/*/leakage.json")),

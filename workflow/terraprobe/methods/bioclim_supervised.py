@@ -62,8 +62,14 @@ class BioclimSupervised(ClimateResNet):
     notes = (
         Note("loss", "cross entropy", Source("P", "sec. 1 Losses")),
         Note("head", "Linear(512, classes), with bias", Source("C", "sec. 1 Parameter counts")),
-        Note("kept checkpoint", "highest validation accuracy, the first of equals", Source("C", "sec. 1 Optimiser")),
-        Note("start from an autoencoder", "the encoder's weights and normalisation", Source("P", "sec. 1 Evaluation")),
+        Note(
+            "kept checkpoint, supervised",
+            "highest validation accuracy, the first of equals",
+            Source("C", "sec. 1 Optimiser"),
+        ),
+        Note(
+            "start", "the autoencoder's encoder and its normalisation; a fresh head", Source("P", "sec. 1 table, ssl")
+        ),
         Note("unknown class", "leaves a chip out", Source("D", "EuroSAT has none")),
         Note("missing pixels, supervised", "0, in the image", Source("D", "EuroSAT has no gaps")),
         *SHARED_NOTES,
