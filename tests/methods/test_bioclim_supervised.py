@@ -178,7 +178,7 @@ def test_it_starts_from_the_weights_of_an_autoencoder(land, auto, tmp_path):
     name = "s2.stem.weight"
     torch.testing.assert_close(weights["begun"][name], weights["auto"][name])
     assert not torch.allclose(weights["fresh"][name], weights["auto"][name])
-    assert set(read_json(begun / "card.json")["data"]["start"]) == {auto.name}
+    assert set(read_json(begun / "card.json")["start"]) == {auto.name}
 
 
 def test_it_keeps_the_normalisation_of_its_start(land, auto, tmp_path):

@@ -83,8 +83,9 @@ def pretrain_encoder(
     pool = ChipPool(chips, stores, context, labels, recipe.label)
     begun = Start.read(start[0], start[1]) if start else None
     method = _build(recipe, settings, pool, begun)
-    data = pool.content_digest() | ({"start": {begun.name: begun.sha256}} if begun else {})
-    trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, data)))
+    data = pool.content_digest()
+    origin = {begun.name: begun.sha256} if begun else {}
+    trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, [data, origin])))
     left_out = sum(_left_out(trainer).values())
     progress(
         f"{recipe.method}: {len(trainer.train)} train and {len(trainer.val)} validation chips"
@@ -93,7 +94,7 @@ def pretrain_encoder(
     trained = trainer.run()
     write_weights(weights, trained.towers)
     write_table(history, _history_frame(trained))
-    write_json(card, _card(recipe, settings, trainer, trained, data))
+    write_json(card, _card(recipe, settings, trainer, trained, data) | ({"start": origin} if origin else {}))
     write_json(card.with_name("cost.json"), _cost(trainer, trained))
 
 
@@ -116,11 +117,11 @@ def _left_out(trainer: Trainer) -> dict[str, int]:
     return {split: int((trainer.pool.split == split).sum()) - count for split, count in used.items()}
 
 
-def _state_path(weights: Path, recipe: PretrainRecipe, settings: TrainRecipe, data: dict[str, Any]) -> Path:
+def _state_path(weights: Path, recipe: PretrainRecipe, settings: TrainRecipe, read: list[dict[str, Any]]) -> Path:
     """Beside the output, which Snakemake removes when a job fails; keyed by all that the result depends on."""
     code = code_digest("terraprobe.train", METHODS[recipe.method])
     own = [recipe.method, recipe.collections, recipe.seed, recipe.label, settings.model_dump(mode="json")]
-    key = digest([*own, data, code])
+    key = digest([*own, *read, code])
     return weights.with_name(f"state-{key[:12]}")
 
 

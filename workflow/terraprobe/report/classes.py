@@ -46,7 +46,7 @@ def _what(card: Mapping[str, Any] | None) -> dict[str, str]:
     return {
         "conditioning": CONDITIONING[recipe["conditioning"]],
         "context": recipe["context"] if conditioned else "none",
-        "start": ", ".join(card["data"].get("start", {})) or "fresh",
+        "start": ", ".join(card.get("start", {})) or "fresh",
     }
 
 

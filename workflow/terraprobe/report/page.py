@@ -24,7 +24,7 @@ CONTENTS = (
     ("training", "Training"), ("fewshot", "Few labels"), ("embeddings", "Embeddings"), ("labels", "Labels"),
     ("scores", "All scores"), ("missing", "Missing"), ("provenance", "Provenance"),
 )  # fmt: skip
-"""Anchor and short title of every section, in order; `classes` where the study has supervised encoders judged."""
+"""Anchor and short title of every section, in order; those of `_absent` are left out."""
 
 _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "pandas", "matplotlib")
 
@@ -69,14 +69,14 @@ def write_report(
         classes=_concat(classes),
         class_differences=_concat(class_differences),
     )
-    if not len(material.summary):
+    if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
     tables = _tables(material)
     gallery = Gallery(page.parent / "figures")
     content: dict[str, Any] = {
         **{f"{table.name}_table": table for table in tables},
         "recipe": recipe,
-        "contents": [entry for entry in CONTENTS if entry[0] != "classes" or material.recipe.classifications],
+        "contents": [(anchor, title) for anchor, title in CONTENTS if anchor not in _absent(recipe)],
         "summary": opening(material),
         "pools": pools(material, gallery),
         "classifications": classifications(material),
@@ -98,6 +98,11 @@ def write_report(
     with atomic_path(page) as temporary:
         temporary.write_text(html)
     progress(f"report: {len(gallery.names)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")
+
+
+def _absent(recipe: ReportRecipe) -> set[str]:
+    """Sections that this study has nothing for."""
+    return (set() if recipe.classifications else {"classes"}) | (set() if recipe.evaluations else {"fewshot", "scores"})
 
 
 def _concat(paths: Ins) -> pd.DataFrame:

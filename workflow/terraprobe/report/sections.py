@@ -73,7 +73,7 @@ def opening(material: Material) -> list[str]:
     sentences = [f"Data: {counts}."]
     for encoder in material.encoders:
         n_train, data = encoder.card["chips"]["train"], encoder.note.data
-        label, begun = encoder.card.get("label", ""), ", ".join(encoder.card["data"].get("start", {}))
+        label, begun = encoder.card.get("label", ""), ", ".join(encoder.card.get("start", {}))
         how = f"with labels ({label}{f', from the weights of {begun}' if begun else ''})" if label else "without labels"
         sentences.append(f"{encoder.note.title} was trained {how} on {n_train:,} train chips of {data}.")
     return sentences
