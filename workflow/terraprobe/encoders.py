@@ -153,7 +153,7 @@ class Encoder:
             store: the chips.
             chips: rows of the store, (B,).
             samples: columns of what `TowerInput.samples` gives, (B,): bands, or 0 where a tower takes whole chips.
-            context: values of `CONTEXT` for each chip of the store, (chip, 20); read by a tower that takes context.
+            context: what `ContextScale.enter` gives for the store, (chip, values); read by a tower that takes context.
 
         Returns:
             What the tower takes, on the encoder's device: images (B, 1 or bands, chip_px, chip_px) and, where it takes

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from terraprobe.artifacts import read_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
 from terraprobe.collections.chiptable import read_context
+from terraprobe.conditioning import Places
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
 from terraprobe.normalisation import TowerInput
@@ -58,10 +59,10 @@ class Land:
         return cls(name, table, opened, read_context(context[0], table["chip_id"].to_numpy()) if context else None)
 
     def entering(self, tower: TowerInput) -> NDArray[np.float64] | None:
-        """Context that enters a tower for each chip, (chip, 20); None where there is none."""
+        """Context that enters a tower for each chip, (chip, values); None where there is none."""
         if self.context is None or tower.context is None:
             return self.context
-        return tower.context.enter(self.context, self.table["split"].to_numpy())
+        return tower.context.enter(Places(self.table, self.context))
 
     def usable(self, encoder: Encoder) -> dict[str, NDArray[np.bool_]]:
         """Which (chip, sample) can go through each tower of an encoder; a tower without any is absent.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.chips.store import StoreLayer
-from terraprobe.collections.chiptable import CONTEXT
+from terraprobe.conditioning import ContextScale
 from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
@@ -22,49 +22,6 @@ SAMPLE_CHIPS = 1000
 
 Digital = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[Any]]
 """Reads one (chip, channel) pair a row: (B,) and (B,) to integer DN (B, y, x)."""
-
-
-@dataclass(frozen=True)
-class ContextScale:
-    """How context becomes the numbers that a tower takes, sealed into its encoder.
-
-    Attributes:
-        names: of the values, in order.
-        low: of each, the smallest over the chips that it was fitted on.
-        high: the largest.
-        shuffle_seed: each chip takes the values of another chip of its split, by this seed; None: its own.
-    """
-
-    names: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    shuffle_seed: int | None = None
-
-    def enter(self, values: NDArray[np.float64], split: NDArray[Any]) -> NDArray[np.float64]:
-        """Values that enter for each chip of one collection.
-
-        Args:
-            values: the chips' own, NaN where one is not known, (chip, names).
-            split: of each chip, (chip,).
-
-        Returns:
-            The same, or shuffled among the chips of each split that have them all; which chips have none stays.
-        """
-        if self.shuffle_seed is None:
-            return values
-        entering, known = values.copy(), np.isfinite(values).all(axis=1)
-        for name in sorted(set(split.tolist())):
-            rows = np.flatnonzero(known & (split == name))
-            stream = np.random.SeedSequence([self.shuffle_seed, *str(name).encode()])
-            entering[rows] = values[np.random.Generator(np.random.PCG64(stream)).permutation(rows)]
-        return entering
-
-    def scale(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Values (B, names) to [0, 1] on the chips it was fitted on; a value that was constant there becomes 0."""
-        low, high = np.array(self.low), np.array(self.high)
-        gain = np.divide(1.0, high - low, out=np.zeros_like(low), where=high > low)
-        scaled: NDArray[np.float32] = ((values - low) * gain).astype(np.float32)
-        return scaled
 
 
 @dataclass(frozen=True)
@@ -252,30 +209,6 @@ def stored_bands(pool: "ChipPool", tower: "TowerRecipe", name: str) -> tuple[Sto
         )
     layer = pool.layers[tower.modality]
     return layer, layer.bands if tower.bands is None or layer.variable else tuple(tower.bands)
-
-
-def fit_context(pool: "ChipPool", chips: NDArray[np.intp], shuffle_seed: int | None = None) -> ContextScale:
-    """Smallest and largest of each context value over chips that have them all.
-
-    Args:
-        pool: the chips.
-        chips: train chips, (chip,).
-        shuffle_seed: of `ContextScale`.
-
-    Raises:
-        TerraprobeError: no train chip has all values.
-    """
-    values = pool.context[chips]
-    known = np.isfinite(values)
-    if not known.all(axis=1).any():
-        least = CONTEXT[int(np.argmin(known.sum(axis=0)))]
-        raise TerraprobeError(
-            f"conditioning: no train chip of {', '.join(pool.collections)} has all {len(CONTEXT)} values of the "
-            f"context ({least} is known for {int(known.sum(axis=0).min())} of {len(chips)}). Give context.parquet of "
-            "each collection with all of them, or set conditioning to none."
-        )
-    values = values[known.all(axis=1)]
-    return ContextScale(CONTEXT, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist()), shuffle_seed)
 
 
 def _moments(pool: "ChipPool", layer: StoreLayer, chip: int, channel: int) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import digest
 from terraprobe.chips.store import MIN_VALID, ChipStore, StoreLayer
-from terraprobe.collections.chiptable import CONTEXT, read_classes, read_context
+from terraprobe.collections.chiptable import CONTEXT, read_chips, read_classes, read_context
+from terraprobe.conditioning import ContextScale, Places
 from terraprobe.errors import TerraprobeError
-from terraprobe.normalisation import ContextScale
 
 
 class ChipPool:
@@ -49,6 +49,7 @@ class ChipPool:
             self._add(ChipStore.open(spec.parent), list(chips))
         self.context = self._read_context(chips, context)
         self.classes = self._read_classes(chips, labels, label)
+        self._chips = list(chips)
         self._entering: tuple[ContextScale, NDArray[np.float64]] | None = None
 
     def _read_classes(self, chips: Sequence[Path], labels: Sequence[Path], label: str) -> NDArray[Any]:
@@ -59,14 +60,18 @@ class ChipPool:
             found[rows][learnt] = read_classes(path, label, self.chip_ids[rows][learnt])
         return found.astype(str)
 
+    @cached_property
+    def places(self) -> list[Places]:
+        """The chips of each collection as context sees them."""
+        parts = [self._rows(place) for place in range(len(self.collections))]
+        return [Places(read_chips(path), self.context[rows]) for path, rows in zip(self._chips, parts, strict=True)]
+
     def entering(self, scale: ContextScale) -> NDArray[np.float64]:
-        """Context that enters for each chip, (chip, 20): its own, or shuffled within each split of each collection."""
-        if scale.shuffle_seed is None:
+        """Context that enters for each chip, (chip, values): its climate, or a control made of each collection."""
+        if scale.kind == "real":
             return self.context
         if self._entering is None or self._entering[0] != scale:
-            parts = [self._rows(place) for place in range(len(self.collections))]
-            shuffled = [scale.enter(self.context[rows], self.split[rows]) for rows in parts]
-            self._entering = scale, np.concatenate(shuffled)
+            self._entering = scale, np.concatenate([scale.enter(place) for place in self.places])
         return self._entering[1]
 
     def _read_context(self, chips: Sequence[Path], context: Sequence[Path]) -> NDArray[np.float64]:

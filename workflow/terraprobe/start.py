@@ -44,7 +44,7 @@ class Start:
         """What each tower takes, normalised as the weights are used to.
 
         Args:
-            fitted: what it would take without a start. Whether context is shuffled stays as it is there.
+            fitted: what it would take without a start. Where its context comes from stays as it is there.
 
         Raises:
             TerraprobeError: towers, bands or units differ.
@@ -63,7 +63,8 @@ class Start:
                     "tower and conditioning."
                 )
             if theirs.context and own.context:
-                theirs = replace(theirs, context=replace(theirs.context, shuffle_seed=own.context.shuffle_seed))
+                sealed = replace(own.context, low=theirs.context.low, high=theirs.context.high)
+                theirs = replace(theirs, context=sealed)
             found[name] = theirs
         return found
 
@@ -92,4 +93,5 @@ class Start:
 
 
 def _seen(tower: TowerInput) -> tuple[Any, ...]:
-    return tower.modality, tower.unit, tower.bands, tower.whole, tower.clip, tower.context is None
+    names = tower.context.names if tower.context else ()
+    return tower.modality, tower.unit, tower.bands, tower.whole, tower.clip, names

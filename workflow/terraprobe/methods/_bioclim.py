@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from terraprobe.collections.chiptable import CONTEXT
+from terraprobe.conditioning import ContextKind, context_names, fit_context
 from terraprobe.method import Batch, Method, Note, Source, TrainRecipe
 from terraprobe.modalities import MODALITIES
 from terraprobe.towers import TowerRecipe, check_tower
@@ -38,7 +38,8 @@ class ClimateResNetRecipe(TrainRecipe):
         towers: the one tower, its name to what it sees: all its bands at once.
         conditioning: `none`, `emb` (a linear embedding of the context is added to z), or `cbn` (the context gives the
             affine of every batch norm).
-        context: `real`, or `shuffled`: each chip takes that of another chip of its split, a control.
+        context: `real`, or a control: `shuffled` (that of another chip of its split), `region` (the mean of its
+            region's train chips), `coordinates` (a point on the unit sphere) or `noise`.
         cbn_start: of the linear layers of CBN: PyTorch's own, or so that they start as plain batch norms.
         stem_px: kernel and stride of the first convolution.
         width: channels of the first stage; each further stage has twice as many, z as many as the last.
@@ -48,7 +49,7 @@ class ClimateResNetRecipe(TrainRecipe):
 
     towers: Annotated[dict[str, TowerRecipe], Source("P", "sec. 1 Data: EuroSAT MS, 13 bands")] = dict(_PAPER_TOWERS)
     conditioning: Annotated[Literal["none", "emb", "cbn"], Source("P", "sec. 1 Emb, CBN")] = "none"
-    context: Annotated[Literal["real", "shuffled"], Source("P", "sec. 1 Evaluation: control")] = "real"
+    context: Annotated[ContextKind, Source("P", "sec. 1 Evaluation; shuffled is its control")] = "real"
     cbn_start: Annotated[
         Literal["paper", "identity"], Source("I", "sec. 1 CBN: linear layers; no other start is stated")
     ] = "paper"
@@ -114,6 +115,7 @@ SHARED_NOTES = (
     Note("context", "20 values, min-max scaled", Source("P", "sec. 1 Auxiliary vector")),
     Note("range of the context", "that of the train chips, not clipped beyond", Source("D", "sec. 1 gives none")),
     Note("shuffled context", "one permutation for each split, from the seed", Source("D", "sec. 1: within each split")),
+    Note("region, coordinates, noise", "controls of our own, on the same chips", Source("D", "beyond the paper")),
     Note("augmentation", "flips of train chips, p = .5 each", Source("P", "sec. 1 Normalisation")),
     Note("validation, paper mode", "flipped like train chips", Source("P", "sec. 1 Normalisation"), default=False),
     Note("usable chip", "every band at least half observed", Source("D", "EuroSAT has no gaps")),
@@ -144,10 +146,9 @@ class ClimateResNet(Method):
     @classmethod
     def fit_inputs(cls, recipe: Any, pool: "ChipPool", chips: NDArray[np.intp], seed: int) -> "dict[str, TowerInput]":
         """All bands of a chip, as reflectance within [0, 1], and scaled context where the recipe asks for it."""
-        from terraprobe.normalisation import TowerInput, fit_context, stored_bands
+        from terraprobe.normalisation import TowerInput, stored_bands
 
-        shuffled = seed if recipe.context == "shuffled" else None
-        context = fit_context(pool, chips, shuffled) if recipe.conditioning != "none" else None
+        context = fit_context(pool, chips, recipe.context, seed) if recipe.conditioning != "none" else None
         found = {}
         for name, tower in recipe.towers.items():
             layer, bands = stored_bands(pool, tower, name)
@@ -250,9 +251,9 @@ def norms(recipe: ClimateResNetRecipe, part: str) -> "Norms":
     """Batch norms of the encoder or the decoder."""
     from terraprobe.models.resnet import Norms
 
-    return Norms(len(CONTEXT) if recipe.conditional(part) else 0, recipe.cbn_start)
+    return Norms(len(context_names(recipe.context)) if recipe.conditional(part) else 0, recipe.cbn_start)
 
 
 def added(recipe: ClimateResNetRecipe) -> int:
     """Length of the context whose embedding is added to z."""
-    return len(CONTEXT) if recipe.conditioning == "emb" else 0
+    return len(context_names(recipe.context)) if recipe.conditioning == "emb" else 0
