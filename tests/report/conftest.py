@@ -80,6 +80,7 @@ class Study:
             "differences": root / "differences.parquet",
             "classes": sorted(root.glob("classes/classes.parquet")),
             "class_differences": sorted(root.glob("classes/classes.differences.parquet")),
+            "class_regions": sorted(root.glob("classes/classes.regions.parquet")),
             "pooled": root / "pooled.parquet",
             "optimism": root / "optimism.parquet",
             "leakage": sorted(root.glob("collections/*/leakage.json")),

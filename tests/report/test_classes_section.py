@@ -9,7 +9,7 @@ import pytest
 from terraprobe.artifacts import read_json, write_json, write_table
 from terraprobe.probes.classes import ClassesRecipe, score_classes
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
-from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table
+from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.inputs import TrainedEncoder
 from terraprobe.report.notes import ClassificationNote, EncoderNote
 from terraprobe.report.page import write_report
@@ -63,6 +63,15 @@ def test_the_table_says_what_each_model_is(scored: Any) -> None:
     assert rows["cbn"][12] == ""  # one region alone: no Gen-Geo
 
 
+def test_regions_stand_side_by_side(scored: Any) -> None:
+    folder, scores, _ = scored
+    table = regions_table(NOTE, pd.read_parquet(folder / "regions.parquet"))
+    assert [column.title for column in table.columns] == ["region", "test chips", "plain", "cbn", "majority class"]
+    (row,) = table.rows
+    assert [cell.text for cell in row[:2]] == ["alpine", f"{scores['n_test'].iloc[0]:,}"]
+    assert row[3].text == "1.000"
+
+
 def test_sentences_follow_from_numbers(scored: Any) -> None:
     _, scores, differences = scored
     arms = arms_of(NOTE, scores, encoders())
@@ -84,7 +93,7 @@ def test_a_study_of_heads_alone_has_a_page(study: Any, scored: Any, tmp_path: Pa
     arguments = study.arguments() | {
         "scores": tables["table"], "summary": tables["summary"], "differences": tables["differences"],
         "pooled": tables["pooled"], "optimism": tables["gaps"], "classes": [folder / "scores.parquet"],
-        "class_differences": [folder / "differences.parquet"],
+        "class_differences": [folder / "differences.parquet"], "class_regions": [folder / "regions.parquet"],
     }  # fmt: skip
     notes = [note.model_copy(update={"name": arm}) for note, arm in zip(study.recipe.encoders, ARMS, strict=True)]
     for note, arm in zip(study.recipe.encoders, ARMS, strict=True):

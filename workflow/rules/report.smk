@@ -74,6 +74,7 @@ rule write_report:
         optimism=f"{ROOT}/optimism.parquet",
         classes=class_files(),
         class_differences=class_files(".differences"),
+        class_regions=class_files(".regions"),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
@@ -94,5 +95,5 @@ rule write_report:
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
-        " --leakage {input.leakage} --recipe {params.recipe:q}"
+        " --class-regions {input.class_regions} --leakage {input.leakage} --recipe {params.recipe:q}"
         " --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -99,6 +99,30 @@ def differences_table(note: ClassificationNote, differences: pd.DataFrame, few_b
     return Table(f"classes-differences-{note.name}", caption, columns, own)
 
 
+def regions_table(note: ClassificationNote, regions: pd.DataFrame) -> Table:
+    """One row a region: mean accuracy over seeds of every arm there.
+
+    Args:
+        note: the evaluation.
+        regions: of `score_classes`, of all evaluations.
+    """
+    own = regions[regions["evaluation"] == note.name]
+    arms = list(dict.fromkeys(own["arm"]))
+    # An encoder may be called `region`.
+    own = own.assign(arm="accuracy_" + own["arm"])
+    table = own.pivot_table(index=["region", "n_test"], columns="arm", values="accuracy", sort=False)
+    frame = table[[f"accuracy_{arm}" for arm in arms]].reset_index()
+    frame["region"] = frame["region"].replace("", "none")
+    titles = {MAJORITY: "majority class"}
+    columns = (
+        Column("region", "region"),
+        Column("n_test", "test chips", whole, number=True),
+        *(Column(f"accuracy_{arm}", titles.get(arm, arm), score, number=True) for arm in arms),
+    )
+    caption = f"Test accuracy by region ({note.kind}), mean over seeds: what Gen-Geo is made of."
+    return Table(f"classes-regions-{note.name}", caption, columns, frame)
+
+
 def classes_sentences(arms: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
     """What may be said: every arm with its interval, and whether it beats the majority class.
 

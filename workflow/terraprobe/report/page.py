@@ -31,8 +31,8 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
-    differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, leakage: Ins,
-    recipe: ReportRecipe, page: Out,
+    differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
+    leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -50,6 +50,7 @@ def write_report(
         optimism: of `gather_scores`.
         classes: scores of `score_classes`, one of every evaluation of supervised encoders.
         class_differences: differences of `score_classes`, likewise.
+        class_regions: regions of `score_classes`, likewise.
         leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
@@ -68,6 +69,7 @@ def write_report(
         optimism=read_table(optimism),
         classes=_concat(classes),
         class_differences=_concat(class_differences),
+        class_regions=_concat(class_regions),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -87,7 +89,7 @@ def write_report(
     }
     tables += [item["table"] for item in content["headlines"] if item["table"]]
     tables += [item["table"] for item in content["pools"]]
-    tables += [item[name] for item in content["classifications"] for name in ("table", "differences")]
+    tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from terraprobe.probes.tasks import define_task
-from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table
+from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
@@ -39,6 +39,7 @@ class Material:
         optimism: of `gather_scores`.
         classes: of `score_classes`, of every evaluation of supervised encoders.
         class_differences: of `score_classes`.
+        class_regions: of `score_classes`.
     """
 
     recipe: ReportRecipe
@@ -51,6 +52,7 @@ class Material:
     optimism: pd.DataFrame
     classes: pd.DataFrame
     class_differences: pd.DataFrame
+    class_regions: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -112,7 +114,8 @@ def classifications(material: Material) -> list[dict[str, Any]]:
         arms = arms_of(note, material.classes, material.encoders)
         compared = differences_table(note, material.class_differences, bool(arms["few_blocks"].iloc[0]))
         said = classes_sentences(arms, compared.frame)
-        blocks.append({"note": note, "sentences": said, "table": classes_table(note, arms), "differences": compared})
+        tables = {"table": classes_table(note, arms), "regions": regions_table(note, material.class_regions)}
+        blocks.append({"note": note, "sentences": said, **tables, "differences": compared})
     return blocks
 
 

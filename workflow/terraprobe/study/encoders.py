@@ -39,8 +39,8 @@ class EncoderEntry(Recipe):
     @field_validator("name")
     @classmethod
     def _not_the_floors(cls, name: str) -> str:
-        if name == "floors":
-            raise ValueError("found 'floors', allowed any other name: files of that name hold the floors")
+        if name in ("floors", "majority"):
+            raise ValueError(f"found {name!r}, allowed any other name: floors go by that one")
         return name
 
     @field_validator("method")
