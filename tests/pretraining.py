@@ -118,7 +118,11 @@ def add_classes(root: Path) -> Path:
     value = context["bio01"].reindex(chips["chip_id"]).to_numpy()
     names = np.array(["dark", "mid", "bright"], object)[np.digitize(value, [5.0, 18.0])]
     names[chips["chip_id"].isin(["chip003", "chip005"]).to_numpy()] = None
-    write_table(root / "labels.parquet", pd.DataFrame({"chip_id": chips["chip_id"], "cover_class": names}))
+    several = np.array(
+        [None if name is None else f"{name} wet" if k % 2 else name for k, name in enumerate(names)], object
+    )
+    table = {"chip_id": chips["chip_id"], "cover_class": names, "cover_classes": several}
+    write_table(root / "labels.parquet", pd.DataFrame(table))
     return root
 
 
@@ -138,7 +142,7 @@ def pretrain(
         collections=[collection.name],
         seed=seed,
         recipe={**small, **overrides},
-        label="cover_class" if supervised else "",
+        label=("cover_classes" if overrides.get("multi_label") else "cover_class") if supervised else "",
     )
     pretrain_encoder(
         chips=[collection / "chips.parquet"],

@@ -129,3 +129,14 @@ def test_heads_of_different_classes_are_not_compared(content):
 def test_the_report_calls_simulated_what_is_simulated(content):
     (note,) = report_recipe(parse_study(content, "study.yaml")).classifications
     assert (note.kind, note.title) == ("simulated", "Worldcover class on Land")
+
+
+def test_a_list_of_classes_is_learnt_each_by_itself(content):
+    for entry in content["encoders"][1:]:
+        entry["label"] = "worldcover_classes"
+    content["evaluations"][0]["label"] = "worldcover_classes"
+    study = parse_study(content, "study.yaml")
+    assert study.pretrain_recipe("plain_s0")["recipe"]["multi_label"] is True
+    assert study.classification_recipe("classes")["multi_label"] is True
+    content["encoders"][1]["recipe"] = {**content["encoders"][1]["recipe"], "multi_label": True}
+    assert "encoders[plain].recipe.multi_label: found True, allowed none: the label says it" in refusal(content)

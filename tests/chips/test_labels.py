@@ -61,13 +61,14 @@ def test_osm_shares_are_of_labelled_pixels_and_unknown_where_few_are(tmp_path):
     assert set(table.columns) == {
         "chip_id",
         "osm_class",
+        "osm_classes",
         "osm_coverage",
         *(f"osm_{name}" for name in OSM_CLASSES.values()),
     }
     assert table.loc[0, ["osm_forest", "osm_water", "osm_farm"]].tolist() == [0.5, 0.5, 0.0]
-    assert table.filter(like="osm_").drop(columns=["osm_class", "osm_coverage"]).iloc[1].isna().all()
+    assert table.filter(like="osm_").drop(columns=["osm_class", "osm_classes", "osm_coverage"]).iloc[1].isna().all()
     assert table.loc[2, "osm_farm"] == 1.0
-    shares = table.filter(like="osm_").drop(columns=["osm_class", "osm_coverage"]).sum(axis=1, min_count=1)
+    shares = table[[name for name in number_labels(table) if name != "chip_id"]].sum(axis=1, min_count=1)
     assert shares.dropna().tolist() == [1.0, 1.0]
     strict = measured(tmp_path, {"osm": codes}, chips=3, min_labelled=0.6)
     assert strict["osm_farm"].isna().all()
@@ -114,3 +115,12 @@ def test_a_class_is_text_and_only_numbers_are_measured(tmp_path):
     table = measured(tmp_path, {"worldcover": np.full((16, 16), 40), "mod44b": np.full((16, 16), 7)})
     assert "mod44b_class" not in table
     assert number_labels(table) == ["croplands", "water", "vegetation"]
+
+
+def test_present_classes_are_those_with_a_twentieth_of_the_known_pixels(tmp_path):
+    codes = np.full((16, 16 * 3), 40)
+    codes[0, :13] = 80  # 13 of 256: present
+    codes[0, 16:28] = 80  # 12 of 256: not
+    codes[:, 32:] = 0
+    table = measured(tmp_path, {"worldcover": codes}, chips=3)
+    assert table["worldcover_classes"].fillna("-").tolist() == ["crop water", "crop", "-"]

@@ -81,10 +81,11 @@ def test_own_classes_reach_store_and_labels(tmp_path):
         "crops_vines",
         "crops_coverage",
         "crops_class",
+        "crops_classes",
     ]
-    assert table.iloc[0, 1:].tolist() == [0, 0.5, 0.5, 1, "flooded_wood"]
-    assert table.iloc[1, 1:-2].isna().all()
-    assert table.iloc[2, 1:].tolist() == [1, 0, 0, 0.75, "other"]
+    assert table.iloc[0, 1:].tolist() == [0, 0.5, 0.5, 1, "flooded_wood", "flooded_wood vines"]
+    assert table.iloc[1, 1:-3].isna().all()
+    assert table.iloc[2, 1:].tolist() == [1, 0, 0, 0.75, "other", "other"]
 
 
 def test_a_code_that_no_class_has_is_refused(tmp_path):

@@ -52,9 +52,8 @@ def contents(encoder):
     return {name: (encoder / name).read_bytes() for name in FILES}
 
 
-def make_pool(land):
-    labels = [land / "labels.parquet"]
-    return ChipPool([land / "chips.parquet"], specs(land), [land / "context.parquet"], labels, "cover_class")
+def make_pool(land, label="cover_class"):
+    return ChipPool([land / "chips.parquet"], specs(land), [land / "context.parquet"], [land / "labels.parquet"], label)
 
 
 def build(pool, **overrides):
@@ -264,3 +263,40 @@ def test_shuffled_context_enters_prediction_and_embedding_too(land, tmp_path):
 def test_an_encoder_without_classes_predicts_nothing(land, auto, tmp_path):
     with pytest.raises(TerraprobeError, match="no card of an encoder that learnt classes"):
         predicted(land, auto, tmp_path / "p.parquet")
+
+
+SEVERAL = {"classes": ["dark", "mid", "bright", "wet"], "multi_label": True}
+
+
+def test_several_classes_are_learnt_each_by_itself(land):
+    pool = make_pool(land, "cover_classes")
+    method = build(pool, **SEVERAL)
+    method.network.eval()
+    chips = np.flatnonzero(method.eligible(pool))[:6]
+    batch = method.fetch(pool, chips, np.full((6, 2), 0.9))
+    assert [set(np.array(SEVERAL["classes"])[row]) for row in batch["s2"]["target"].numpy()] == [
+        set(str(text).split()) for text in pool.classes[chips]
+    ]
+    share = method.towers["s2"].head(method.embed(batch)["s2"][0]).sigmoid()
+    target = batch["s2"]["target"]
+    expected = -torch.where(target, share, 1 - share).log().mean()
+    torch.testing.assert_close(method.loss(batch), expected)
+    torch.testing.assert_close(method.hits(batch), ((share > 0.5) == target).float().mean(dim=1))
+
+
+def test_a_chip_with_a_class_that_is_not_learnt_is_left_out(land):
+    pool = make_pool(land, "cover_classes")
+    method = build(pool, classes=["dark", "mid", "bright"], multi_label=True)
+    assert not any("wet" in text for text in pool.classes[method.eligible(pool)])
+
+
+def test_several_classes_are_predicted_as_in_training(land, tmp_path):
+    encoder = pretrain(land, tmp_path / "encoder", method=METHOD, epochs=3, **SEVERAL)
+    card = read_json(encoder / "card.json")
+    assert (card["label"], card["recipe"]["multi_label"]) == ("cover_classes", True)
+    table = predicted(land, encoder, tmp_path / "p.parquet").set_index("chip_id")
+    labels = read_table(land / "labels.parquet").merge(read_table(land / "chips.parquet")[["chip_id", "split"]])
+    val = labels[(labels["split"] == "val") & labels["cover_classes"].notna()]
+    pairs = [(set(table.loc[r.chip_id, "predicted"].split()), set(r.cover_classes.split())) for r in val.itertuples()]
+    right = np.mean([1 - len(called ^ true) / 4 for called, true in pairs])
+    assert right == pytest.approx(card["best_val_accuracy"], abs=1e-6)

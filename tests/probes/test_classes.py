@@ -6,7 +6,7 @@ import pytest
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.metrics import regional_gap
+from terraprobe.metrics import f1_scores, regional_gap
 from terraprobe.probes.classes import ClassesRecipe, score_classes
 from terraprobe.statistics import block_weights, stream_seed
 
@@ -168,3 +168,29 @@ def test_what_cannot_be_scored_is_one_sentence(world):
         scored(world, label="other_class")
     with pytest.raises(TerraprobeError, match=r"no train chip of land has a known cover_class .* all of good, bad"):
         scored(world, classes=("moss", "snow"))
+
+
+def test_f1_by_hand():
+    truth = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]], bool)
+    called = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0]], bool)
+    # Class a: 2 hits, 2 true, 2 called: 1. Class b: 1 hit, 2 true, 2 called: 1/2. Class c: nowhere.
+    assert f1_scores(truth, called) == pytest.approx({"f1_micro": 2 * 3 / 8, "f1_macro": 0.75})
+
+
+def test_several_classes_a_chip(world):
+    labels = read_table(world / "labels.parquet")
+    truth = [f"{name} tree" if name != "tree" else "tree" for name in labels["cover_class"]]
+    write_table(world / "labels.parquet", labels.assign(cover_classes=truth))
+    table = read_table(world / "good_s0/land.parquet")
+    said = ["tree" if k % 2 else "" for k in range(len(table))]
+    write_table(world / "good_s0/land.parquet", table.assign(predicted=said))
+    scores, _, _ = scored(world, label="cover_classes", multi_label=True)
+    test = (read_table(world / "chips.parquet")["split"] == "test").to_numpy()
+    right = [1 - len(set(t.split()) ^ set(c.split())) / 3 for t, c in zip(truth, said, strict=True)]
+    own = scores[scores["encoder"] == "good_s0"].set_index("metric")["value"]
+    assert own["accuracy"] == pytest.approx(np.array(right)[test].mean())
+    assert {"f1_micro", "f1_macro"} <= set(own.index)
+    floor = scores.query("arm == 'majority' and encoder == ''").iloc[0]
+    assert floor["majority"] == "tree"  # the one class that more than half of the train chips have
+    constant = [1 - len(set(t.split()) ^ {"tree"}) / 3 for t in truth]
+    assert floor["value"] == pytest.approx(np.array(constant)[test].mean())

@@ -183,11 +183,11 @@ class Encoder:
         return embedded
 
     def classify(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Probabilities of the classes of the card, of what `prepare` gave: (B, classes) float32."""
+        """Probabilities of the card's classes, (B, classes) float32, each by itself where a chip may have several."""
         module = self._towers[tower]
         with torch.inference_mode():
             logits: Tensor = module.head(module(*inputs)).float()  # type: ignore[operator]
-            return logits.softmax(dim=1)
+            return logits.sigmoid() if self.card["recipe"]["multi_label"] else logits.softmax(dim=1)
 
     def embed(
         self,

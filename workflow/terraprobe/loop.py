@@ -216,14 +216,14 @@ class Trainer:
         return float(np.mean(losses))
 
     def _accuracy(self) -> float:
-        """Share of all validation chips whose class is called right."""
+        """Mean over all validation chips of how right their classes are called."""
         draws = self._rng("accuracy", 0).random((len(self.val), self.method.draws))
-        hits = 0
+        hits = 0.0
         self.method.network.eval()
         with torch.no_grad(), self._autocast():
             for start in range(0, len(self.val), self.recipe.batch_size):
                 rows = slice(start, start + self.recipe.batch_size)
-                hits += int(self.method.hits(self._fetch(self.val[rows], draws[rows])).sum())
+                hits += float(self.method.hits(self._fetch(self.val[rows], draws[rows])).double().sum())
         return hits / len(self.val)
 
     def _val_batches(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:

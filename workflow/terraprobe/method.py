@@ -218,7 +218,7 @@ class Method(ABC):
         """The loss of one batch, a scalar."""
 
     def hits(self, batch: Batch) -> "Tensor":
-        """Whether the class of each chip is called right, (B,); of a supervised method."""
+        """How right each chip's classes are called, in [0, 1], (B,); of a supervised method."""
         raise NotImplementedError
 
     @property

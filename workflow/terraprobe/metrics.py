@@ -71,11 +71,27 @@ def hit_share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return _ratio(counts[..., 0], counts[..., 1])
 
 
-def regional_gap(right: NDArray[np.bool_], region: NDArray[np.str_]) -> float:
+def f1_scores(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, float]:
+    """F1 of several classes a chip: `f1_micro` over all calls, `f1_macro` the mean over classes that occur at all.
+
+    Args:
+        truth: (chip, class).
+        called: (chip, class).
+
+    Returns:
+        Both. A class that no chip has and that is never called has no F1.
+    """
+    hit, either = (truth & called).sum(axis=0), truth.sum(axis=0) + called.sum(axis=0)
+    own = _ratio(2.0 * hit, either.astype(np.float64))
+    macro = float(np.nanmean(own)) if (either > 0).any() else float("nan")
+    return {"f1_micro": float(_ratio(np.array(2.0 * hit.sum()), np.array(float(either.sum())))), "f1_macro": macro}
+
+
+def regional_gap(right: NDArray[np.float64], region: NDArray[np.str_]) -> float:
     """Gen-Geo of `bioclim` (Leonhardt et al., eq. 5): RMS over regions of their accuracy minus the overall one.
 
     Args:
-        right: whether each chip's class is called right, (n_chips,).
+        right: how right each chip's classes are called, in [0, 1], (n_chips,).
         region: of each chip, empty where it has none, (n_chips,).
 
     Returns:

@@ -144,6 +144,11 @@ class LabelLayer:
         return f"{self.name}_class" if self.classes else ""
 
     @property
+    def present_label(self) -> str:
+        """Name of the chip-level list of classes that are present; empty where the layer is a quantity."""
+        return f"{self.name}_classes" if self.classes else ""
+
+    @property
     def allowed(self) -> str:
         """The codes a tile may hold, for people."""
         span = f"{self.quantity[0]} to {self.quantity[1]}" if self.quantity else ""

@@ -5,10 +5,13 @@ import pandas as pd
 import torch
 
 from terraprobe.artifacts import write_table
+from terraprobe.classlists import as_text
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.stage import In, Ins, Out, Recipe, progress
+
+HALF = 0.5
 
 BATCH = 256
 """Chips a forward pass."""
@@ -39,7 +42,8 @@ def predict_classes(
         weights: `encoder.safetensors` of the encoder.
         recipe: which collection.
         predictions: Parquet, a row for each chip that the encoder can see, in the order of `chips`: `chip_id`,
-            `predicted`, a name of the card's classes, and `probability` that the encoder gives it.
+            `predicted`, a name of the card's classes, or those of them above one half with a space between where a chip
+            may have several, and `probability`, the highest of a class.
 
     Raises:
         TerraprobeError: the encoder learnt no classes, or cannot see the collection.
@@ -57,11 +61,13 @@ def predict_classes(
         batch = rows[start : start + BATCH]
         inputs = encoder.prepare(tower, store, batch, np.zeros_like(batch), entering)
         parts.append(encoder.classify(tower, inputs).cpu().numpy())
-    shares = np.concatenate(parts)
+    shares, classes = np.concatenate(parts), encoder.card["classes"]
+    best = shares.argmax(axis=1)[:, None] == np.arange(len(classes))
+    held = shares > HALF if encoder.card["recipe"]["multi_label"] else best
     frame = pd.DataFrame(
         {
             "chip_id": land.table["chip_id"].to_numpy()[rows],
-            "predicted": np.array(encoder.card["classes"], object)[shares.argmax(axis=1)],
+            "predicted": as_text(held, classes),
             "probability": shares.max(axis=1),
         }
     )

@@ -5,12 +5,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import ValidationError, model_validator
 
 from terraprobe.artifacts import digest, write_json, write_table
 from terraprobe.checkpoints import StateFolder
+from terraprobe.classlists import has_classes
 from terraprobe.digest import code_digest
 from terraprobe.encoders import count_parameters, write_weights
 from terraprobe.loop import Trained, Trainer
@@ -158,7 +158,7 @@ def _card(
 def _learnt(recipe: PretrainRecipe, trainer: Trainer, trained: Trained) -> dict[str, Any]:
     """What a supervised encoder learnt, and the chips that lacked it."""
     pool, classes = trainer.pool, trainer.recipe.classes
-    known = np.isin(pool.classes, classes)
+    known = has_classes(pool.classes, classes, trainer.recipe.multi_label)
     return {
         "label": recipe.label,
         "classes": list(classes),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from terraprobe.classlists import has_classes, one_hot
 from terraprobe.method import Batch, Note, Source
 from terraprobe.methods._bioclim import SHARED_NOTES, ClimateResNet, ClimateResNetRecipe, added, norms, shape
 
@@ -34,6 +35,7 @@ class BioclimSupervisedRecipe(ClimateResNetRecipe):
     Attributes:
         classes: which of the label's classes, in the order of the head's outputs; chips of any other are left out. All
             classes of the label layer where a study names none.
+        multi_label: whether a chip may have several classes; a study sets it by its label.
         epochs: passes over the train chips, at most.
         patience: epochs without a higher validation accuracy after which training ends.
         val_batches: fixed batches whose mean loss is shown; what chooses is the accuracy on all validation chips.
@@ -42,6 +44,7 @@ class BioclimSupervisedRecipe(ClimateResNetRecipe):
     classes: Annotated[tuple[str, ...], Field(min_length=2), Source("P", "sec. 1 Data: EuroSAT, 10 classes")] = (
         EUROSAT_CLASSES
     )
+    multi_label: Annotated[bool, Source("P", "sec. 1 Data: EuroSAT one class, BigEarthNet several")] = False
     epochs: Annotated[int, Field(ge=1), Source("C", "sec. 1 Optimiser: at most")] = 100
     patience: Annotated[int, Field(ge=1), Source("P", "sec. 1 Optimiser: EuroSAT; 10 for BigEarthNet")] = 5
     val_batches: Annotated[int, Field(ge=1), Source("D", "shown beside the train loss; chooses nothing")] = 8
@@ -61,6 +64,8 @@ class BioclimSupervised(ClimateResNet):
     supervised = True
     notes = (
         Note("loss", "cross entropy", Source("P", "sec. 1 Losses")),
+        Note("loss, several classes", "binary cross entropy with logits", Source("C", "sec. 1 Losses")),
+        Note("accuracy, several classes", "share of a chip's classes called right", Source("I", "sec. 1 table: 93.79")),
         Note("head", "Linear(512, classes), with bias", Source("C", "sec. 1 Parameter counts")),
         Note(
             "kept checkpoint, supervised",
@@ -109,27 +114,36 @@ class BioclimSupervised(ClimateResNet):
         return int(self.recipe.patience)
 
     def eligible(self, pool: "ChipPool") -> NDArray[np.bool_]:
-        """Chips that can be seen and whose class is known and among the recipe's."""
-        return super().eligible(pool) & np.isin(pool.classes, self.recipe.classes)
+        """Chips that can be seen and whose class is known and among the recipe's; of several all are among them."""
+        return super().eligible(pool) & has_classes(pool.classes, self.recipe.classes, self.recipe.multi_label)
 
     def fetch(self, pool: "ChipPool", chips: NDArray[np.intp], uniform: NDArray[np.float64]) -> Batch:
-        """Bands, flips, context and the number of each chip's class."""
+        """Bands, flips, context and the number of each chip's class, or whether it has each class (B, classes)."""
         import torch
 
         part = dict(super().fetch(pool, chips, uniform)[self.name])
-        part["target"] = torch.tensor([self._place[name] for name in pool.classes[chips]])
+        names = pool.classes[chips]
+        if self.recipe.multi_label:
+            part["target"] = torch.from_numpy(one_hot(names, self.recipe.classes))
+        else:
+            part["target"] = torch.tensor([self._place[name] for name in names])
         return {self.name: part}
 
     def loss(self, batch: Batch) -> "Tensor":
-        """Cross entropy of the classes."""
+        """Cross entropy of the classes, of each by itself where a chip may have several."""
         from torch.nn import functional as F  # noqa: N812
 
-        return F.cross_entropy(self._logits(batch).float(), batch[self.name]["target"])
+        logits, target = self._logits(batch).float(), batch[self.name]["target"]
+        if self.recipe.multi_label:
+            return F.binary_cross_entropy_with_logits(logits, target.float())
+        return F.cross_entropy(logits, target)
 
     def hits(self, batch: Batch) -> "Tensor":
-        """Whether the class of each chip is called right, (B,)."""
-        found: Tensor = self._logits(batch).argmax(dim=1) == batch[self.name]["target"]
-        return found
+        """Whether the class of each chip is called right, or the share of its classes that are, (B,)."""
+        logits, target = self._logits(batch), batch[self.name]["target"]
+        if self.recipe.multi_label:
+            return ((logits > 0) == target).float().mean(dim=1)
+        return (logits.argmax(dim=1) == target).float()
 
     def _logits(self, batch: Batch) -> "Tensor":
         head: nn.Module = self._towers[self.name].head  # type: ignore[assignment]

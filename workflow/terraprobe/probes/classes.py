@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.artifacts import read_table, table_metadata, write_table
+from terraprobe.classlists import has_classes, one_hot
 from terraprobe.collections.chiptable import read_classes
 from terraprobe.errors import TerraprobeError
-from terraprobe.metrics import hit_share, regional_gap
+from terraprobe.metrics import f1_scores, hit_share, regional_gap
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 from terraprobe.statistics import (
     MIN_BLOCKS,
@@ -27,8 +28,10 @@ from terraprobe.statistics import (
 )
 
 SPLITS = ("train", "val", "test")
+HALF = 0.5
+
 MAJORITY = "majority"
-"""The arm that calls every chip by the most frequent train class."""
+"""The arm that calls every chip by the most frequent train class, or by all classes that most train chips have."""
 
 DIFFERENCES = ("evaluation", "collection", "arm", "rival", "value", "rival_value", "difference", "low", "high", "p")
 
@@ -41,6 +44,7 @@ class ClassesRecipe(Recipe):
         collection: whose chips.
         label: chip-level classes.
         classes: that the encoders tell apart, by code; chips of any other are left out.
+        multi_label: whether a chip may have several.
         arms: name of each encoder entry to its encoders, one a seed.
         resamples: of the test blocks.
         seed: of the resamples.
@@ -50,6 +54,7 @@ class ClassesRecipe(Recipe):
     collection: str
     label: str
     classes: tuple[str, ...]
+    multi_label: bool = False
     arms: dict[str, tuple[str, ...]] = Field(min_length=1)
     resamples: int = Field(2000, ge=100)
     seed: int = 0
@@ -69,7 +74,9 @@ def score_classes(
         recipe: encoders and classes.
         scores: a row for each arm, encoder (empty: the mean of the arm) and `metric`: `accuracy` on the test chips with
             a 95 % interval over their blocks (of an arm over blocks, then seeds), `train_accuracy`, `val_accuracy`,
-            `gen_ml` (train minus test accuracy), `gen_geo` (`metrics.regional_gap`); `sd` over seeds; how many chips;
+            `gen_ml` (train minus test accuracy), `gen_geo` (`metrics.regional_gap`); where a chip may have several
+            classes, accuracy is the share of them that is called right, and `f1_micro, f1_macro` stand beside it
+            (`metrics.f1_scores`); `sd` over seeds; how many chips;
             `n_unlabelled, n_unseen`: test chips left out without a class, or because an encoder cannot see them.
         regions: `accuracy` of every encoder on the `n_test` chips of each region.
         differences: arms against the majority class and each other, paired by block, `p_holm` over all of them.
@@ -101,7 +108,7 @@ def _read(chips: Path, labels: Path, predictions: Sequence[Path], recipe: Classe
         if member not in by_name:
             raise TerraprobeError(f"score-classes: no predictions of {member} among {', '.join(by_name)}. Give them.")
         called = read_table(by_name[member]).set_index("chip_id")["predicted"]
-        table[f"called {member}"] = called.reindex(table["chip_id"]).fillna("").to_numpy()
+        table[f"called {member}"] = called.reindex(table["chip_id"]).to_numpy(object)
     return table
 
 
@@ -111,7 +118,8 @@ class _Right:
     def __init__(self, table: pd.DataFrame, recipe: ClassesRecipe) -> None:
         self.recipe = recipe
         columns = [name for name in table if str(name).startswith("called ")]
-        labelled, seen = table["truth"].isin(recipe.classes), (table[columns] != "").all(axis=1)
+        known = has_classes(table["truth"].to_numpy(), recipe.classes, recipe.multi_label)
+        labelled, seen = pd.Series(known), table[columns].notna().all(axis=1)
         test = table["split"] == "test"
         self.counts = {"n_unlabelled": int((test & ~labelled).sum()), "n_unseen": int((test & labelled & ~seen).sum())}
         chips = table[labelled & seen].reset_index(drop=True)
@@ -122,11 +130,17 @@ class _Right:
                 f"score-classes: no {empty[0]} chip of {recipe.collection} has a known {recipe.label} and can be seen "
                 f"by all of {', '.join(recipe.arms)}. Look at labels.parquet and at the split."
             )
-        train = chips["truth"].iloc[self.rows["train"]].value_counts().reindex(list(recipe.classes), fill_value=0)
-        self.majority = str(train.idxmax())  # of several the first, the lowest code
-        called = {str(name).removeprefix("called "): chips[name] for name in columns} | {MAJORITY: self.majority}
-        self.right: dict[str, NDArray[np.bool_]] = {
-            name: np.asarray(chips["truth"] == values) for name, values in called.items()
+        self.truth = one_hot(chips["truth"].to_numpy(), recipe.classes)
+        self.called = {str(n).removeprefix("called "): one_hot(chips[n].to_numpy(), recipe.classes) for n in columns}
+        often = self.truth[self.rows["train"]].mean(axis=0)
+        # Of several classes that tie, the first: the lowest code.
+        constant = often > HALF if recipe.multi_label else np.arange(len(often)) == np.argmax(often)
+        self.majority = " ".join(np.array(recipe.classes)[constant])
+        self.called[MAJORITY] = np.broadcast_to(constant, self.truth.shape)
+        agree = {name: self.truth == called for name, called in self.called.items()}
+        self.right: dict[str, NDArray[np.float64]] = {
+            name: (same.mean(axis=1) if recipe.multi_label else same.all(axis=1).astype(np.float64))
+            for name, same in agree.items()
         }
         blocks, names = pd.factorize(chips["block"].iloc[self.rows["test"]], sort=True)
         self.block, self.n_blocks = blocks, len(names)
@@ -137,7 +151,7 @@ class _Right:
     def resampled(self, members: Sequence[str]) -> NDArray[np.float64]:
         """Test accuracy in every resample, (resamples, member)."""
         hits = [self.right[m][self.rows["test"]] for m in members]
-        counts = [np.stack([self._by_block(h.astype(np.float64)), self._by_block(np.ones(len(h)))], -1) for h in hits]
+        counts = [np.stack([self._by_block(h), self._by_block(np.ones(len(h)))], -1) for h in hits]
         return resample(hit_share, np.stack(counts), self.weights)
 
     def _by_block(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,6 +172,7 @@ class _Right:
             "val_accuracy": shares["val"],
             "gen_ml": shares["train"] - shares["test"],
             "gen_geo": regional_gap(self.right[member][test], self.chips["region"].to_numpy(str)[test]),
+            **(f1_scores(self.truth[test], self.called[member][test]) if self.recipe.multi_label else {}),
         }
 
     def arm(self, arm: str, members: Sequence[str]) -> list[dict[str, Any]]:

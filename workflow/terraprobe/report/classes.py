@@ -12,6 +12,7 @@ from terraprobe.report.results import VERDICTS, verdict
 from terraprobe.report.tables import Column, Table, score, signed, whole
 from terraprobe.statistics import MIN_BLOCKS
 
+_MEANS = ("train_accuracy", "gen_ml", "gen_geo", "f1_micro", "f1_macro")
 CONDITIONING = {"none": "plain", "emb": "Emb", "cbn": "CBN"}
 
 
@@ -29,12 +30,12 @@ def arms_of(note: ClassificationNote, scores: pd.DataFrame, encoders: Sequence[T
     for arm, found in own.groupby("arm", sort=False):
         by: dict[str, dict[Any, Any]] = {str(row["metric"]): row for row in found.to_dict("records")}
         accuracy, absent = by["accuracy"], {"value": float("nan"), "sd": float("nan")}
-        values = {name: by.get(name, absent)["value"] for name in ("train_accuracy", "gen_ml", "gen_geo")}
+        values = {name: by.get(name, absent)["value"] for name in _MEANS}
         spread = {f"{name}_sd": by.get(name, absent)["sd"] for name in ("gen_ml", "gen_geo")}
         rows.append({**accuracy, **_what(known.get(str(arm))), **values, **spread, "data": note.kind})
     frame = pd.DataFrame(rows)
     floor = frame.loc[frame["arm"] == MAJORITY, "value"]
-    return frame.assign(floor=float(floor.iloc[0]))
+    return frame.assign(floor=float(floor.iloc[0]), several=bool((own["metric"] == "f1_micro").any()))
 
 
 def _what(card: Mapping[str, Any] | None) -> dict[str, str]:
@@ -52,6 +53,7 @@ def _what(card: Mapping[str, Any] | None) -> dict[str, str]:
 
 def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
     """One row an arm."""
+    f1 = [Column(f"f1_{kind}", f"F1 {kind}", score, number=True) for kind in ("micro", "macro")]
     columns = (
         Column("arm", "model", lambda name: "majority class" if name == MAJORITY else name),
         Column("data", "data"),
@@ -66,6 +68,7 @@ def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
         Column("train_accuracy", "train accuracy", score, number=True),
         Column("gen_ml", "Gen-ML", signed, number=True),
         Column("gen_geo", "Gen-Geo", score, number=True),
+        *(f1 if arms["several"].any() else []),
         Column("floor", "majority class", score, number=True),
         Column("n_train", "train chips", whole, number=True),
         Column("n_test", "test chips", whole, number=True),
@@ -137,8 +140,7 @@ def classes_sentences(arms: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
     sentences = [
         f"{first['n_classes']} classes of {first['label']}, {int(first['n_test']):,} {kind}test chips in {blocks} "
         f"blocks{few}; left out: {int(first['n_unlabelled'])} without a class, {int(first['n_unseen'])} that not every "
-        f"model can see. Calling every chip {first['majority']}, the most frequent train class, is right on "
-        f"{first['floor']:.3f} of them."
+        f"model can see. {_floor_words(first)}"
     ]
     for arm in arms[arms["arm"] != MAJORITY].to_dict("records"):
         against = compared[(compared["arm"] == arm["arm"]) & (compared["rival"] == MAJORITY)].iloc[0]
@@ -148,3 +150,13 @@ def classes_sentences(arms: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
             f"majority class {signed(against['difference'])}: {VERDICTS[against['verdict']]}."
         )
     return sentences
+
+
+def _floor_words(first: "pd.Series[Any]") -> str:
+    if first["several"]:
+        named = str(first["majority"]).replace(" ", ", ") or "nothing"
+        return (
+            f"A chip may have several classes, and accuracy is the share of them that is called right. Calling every "
+            f"chip {named}, what most train chips have, reaches {first['floor']:.3f}."
+        )
+    return f"Calling every chip {first['majority']}, the most frequent train class, is right on {first['floor']:.3f}."

@@ -17,13 +17,19 @@ _SHAPE = ("towers", "conditioning", "stem_px", "width", "blocks")
 
 def classes_of(collection: Collection, label: str) -> list[str]:
     """Classes of a chip-level label, by code; none where the collection does not have it."""
-    layers = [layer for layer in collection.label_layers if layer.class_label == label]
+    layers = [layer for layer in collection.label_layers if label in (layer.class_label, layer.present_label)]
     return [layers[0].classes[code] for code in sorted(layers[0].classes)] if layers and label else []
 
 
 def class_labels(collection: Collection) -> list[str]:
     """Names of a collection's chip-level labels that are classes."""
-    return [layer.class_label for layer in collection.label_layers if layer.class_label]
+    layers = [layer for layer in collection.label_layers if layer.classes]
+    return [name for layer in layers for name in (layer.class_label, layer.present_label)]
+
+
+def several(collection: Collection, label: str) -> bool:
+    """Whether a chip may have several classes of a label."""
+    return label in [layer.present_label for layer in collection.label_layers if layer.classes]
 
 
 def check_tasks(evaluation: Evaluation, collection: Collection, why: str = "") -> None:
@@ -58,6 +64,9 @@ def check_supervised(study: "Study", encoder: EncoderEntry) -> None:
         raise ValueError(
             f"{where}.label: {encoder.label} has other classes in each of {', '.join(encoder.collections)}"
         )
+    if "multi_label" in encoder.recipe:
+        found = encoder.recipe["multi_label"]
+        raise ValueError(f"{where}.recipe.multi_label: found {found}, allowed none: the label says it")
     check_names(encoder.recipe.get("classes", []), lists[0], f"{where}.recipe.classes", f"of {encoder.label}")
     if encoder.start:
         _check_start(study, encoder)

@@ -16,6 +16,7 @@ from terraprobe.study.labelled import (
     check_supervised,
     check_tasks,
     classes_of,
+    several,
 )
 from terraprobe.study.names import Name, check_names
 
@@ -190,9 +191,10 @@ class Study(Recipe):
         """What `pretrain_encoder` needs to know of an encoder."""
         encoder = self.encoder(name)
         content = encoder.model_dump(mode="json", exclude={"name", "seeds", "start"})
-        if encoder.supervised and "classes" not in encoder.recipe:
-            classes = classes_of(self.collection(encoder.collections[0]), encoder.label)
-            content["recipe"] = {**content["recipe"], "classes": classes}
+        if encoder.supervised:
+            collection = self.collection(encoder.collections[0])
+            filled = {"classes": classes_of(collection, encoder.label), **content["recipe"]}
+            content["recipe"] = {**filled, "multi_label": several(collection, encoder.label)}
         return content
 
     def start_of(self, name: str) -> str:
@@ -216,8 +218,10 @@ class Study(Recipe):
         content = evaluation.model_dump(mode="json", exclude={"name", "probe", "encoders"})
         arms = {e.name: [m.name for m in e.members] for e in compared}
         own = compared[0].recipe.get("classes")
-        classes = own or classes_of(self.collection(evaluation.collection), evaluation.label)
-        return {**content, "evaluation": name, "arms": arms, "classes": classes}
+        collection = self.collection(evaluation.collection)
+        classes = own or classes_of(collection, evaluation.label)
+        more = {"classes": classes, "multi_label": several(collection, evaluation.label)}
+        return {**content, "evaluation": name, "arms": arms, **more}
 
     def summary_recipe(self) -> dict[str, Any]:
         """What `gather_scores` needs to know."""
