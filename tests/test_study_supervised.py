@@ -15,7 +15,11 @@ MINI = Path(__file__).parent / "studies/mini_supervised.yaml"
 
 @pytest.fixture
 def content():
-    return yaml.safe_load(MINI.read_text())
+    """The mini study, with a forest beside the heads."""
+    content = yaml.safe_load(MINI.read_text())
+    forest = {"name": "landcover", "probe": "forest", "collection": "land", "tasks": ["croplands"]}
+    content["evaluations"].append(forest)
+    return content
 
 
 def encoder(content, name):
@@ -34,7 +38,7 @@ def test_the_mini_study_fits_and_fills_in_the_classes_of_the_layer(content):
     assert recipe["recipe"]["classes"] == list(WORLDCOVER_CLASSES.values())
     assert (recipe["label"], recipe["seed"]) == ("worldcover_class", 1)
     assert study.classification_recipe("classes")["classes"] == list(WORLDCOVER_CLASSES.values())
-    assert study.classification_recipe("classes")["arms"]["cbn"] == ["cbn_s0", "cbn_s1"]
+    assert study.classification_recipe("classes")["arms"]["plain"] == ["plain_s0", "plain_s1"]
 
 
 def test_classes_of_the_study_go_before_those_of_the_layer(content):
@@ -46,6 +50,7 @@ def test_classes_of_the_study_go_before_those_of_the_layer(content):
 
 
 def test_a_start_is_the_same_seed_or_the_only_one(content):
+    encoder(content, "started")["seeds"] = [0, 1]
     study = parse_study(content, "study.yaml")
     assert [study.start_of(f"started_s{k}") for k in (0, 1)] == ["auto", "auto"]
     assert study.start_of("plain_s0") == ""
@@ -61,7 +66,7 @@ def test_ground_that_a_start_has_seen_counts_for_the_leakage_audit(content):
     content["collections"].append(other)
     encoder(content, "auto")["collections"] = ["isles"]
     recipe = parse_study(content, "study.yaml").leakage_recipe("land")
-    assert recipe["encoders"]["started_s0"] == ["land", "isles"]
+    assert recipe["encoders"]["started"] == ["land", "isles"]
     assert recipe["encoders"]["plain_s0"] == ["land"]
 
 

@@ -45,6 +45,7 @@ def test_it_runs_to_the_report(finished):
     html = (results / "report/index.html").read_text()
     assert 'id="classes"' in html and 'id="table-classes-classes"' in html
     assert "simulated test chips" in html
+    assert 'id="fewshot"' not in html
     assert "plain (s2) was trained with labels (worldcover_class) on" in html
     assert "started (s2) was trained with labels (worldcover_class, from the weights of auto) on" in html
     assert "auto (s2) was trained without labels on" in html
@@ -52,7 +53,7 @@ def test_it_runs_to_the_report(finished):
 
 def test_only_the_scores_read_test_labels(finished):
     results = finished / "results/mini_supervised"
-    for name in ("plain_s0", "started_s1", "shuffled_s0"):
+    for name in ("plain_s1", "started", "shuffled"):
         assert not [p for p in inputs(results / f"predictions/{name}/land.parquet") if "labels" in p]
     assert [p for p in inputs(results / "classes/classes.parquet") if p.endswith("labels.parquet")]
     assert [p for p in inputs(results / "encoders/plain_s0/card.json") if p.endswith("labels.parquet")]
@@ -68,7 +69,7 @@ def test_a_start_is_an_input_of_what_starts_from_it_alone(finished):
         name: finished / f"results/mini_supervised/encoders/{name}/card.json" for name in ("plain_s0", "started_s0")
     }
     given = {name: any("encoders/auto/" in path for path in inputs(card)) for name, card in cards.items()}
-    assert given == {"plain_s0": False, "started_s0": True}
+    assert given == {"plain_s0": False, "started": True}
 
 
 def test_a_second_run_does_nothing(finished):
@@ -78,7 +79,7 @@ def test_a_second_run_does_nothing(finished):
 
 def test_another_autoencoder_trains_again_what_starts_from_it(finished, tmp_path):
     jobs = planned(finished, tmp_path, lambda content: content["encoders"][0]["recipe"].update(ssim_weight=0.2))
-    assert {log for rule, log in jobs if rule == "pretrain_encoder"} == {"auto", "started_s0", "started_s1"}
+    assert {log for rule, log in jobs if rule == "pretrain_encoder"} == {"auto", "started"}
 
 
 def test_another_seed_of_the_resamples_trains_nothing(finished, tmp_path):

@@ -4,11 +4,9 @@ Order and draws are functions of (seed, epoch, chip) and the learning rate is on
 killed and resumed gives the bytes of one that was not, at the same thread count.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +20,7 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.health import MIN_CHIPS, PATIENCE, Health, health_columns, measure_health
 from terraprobe.method import Batch, Method
 from terraprobe.pool import ChipPool
+from terraprobe.signals import asked_to_stop
 from terraprobe.stage import progress
 
 CHECKPOINT_SECONDS = 30.0
@@ -71,7 +70,7 @@ class Trainer:
     def __init__(self, method: Method, pool: ChipPool, seed: int, folder: StateFolder) -> None:
         self.method, self.pool, self.seed, self.folder = method, pool, seed, folder
         self.recipe = method.recipe
-        self.train, self.val = (usable_chips(method, pool, split) for split in ("train", "val"))
+        self.train, self.val = (pool.usable_chips(split, method.eligible(pool)) for split in ("train", "val"))
         self.batch_size = min(self.recipe.batch_size, len(self.train))
         self.epoch_steps = len(self.train) // self.batch_size
         self.steps: int = self.epoch_steps * self.recipe.epochs
@@ -100,7 +99,7 @@ class Trainer:
         if not self.untrained:
             self.untrained = self._health()
         last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
-        with _asked_to_stop() as asked:
+        with asked_to_stop() as asked:
             while not self._finished():
                 self._train_step()
                 if self.step % self.epoch_steps == 0:
@@ -297,33 +296,3 @@ class Trainer:
             setattr(self, name, state[name])
         torch.set_rng_state(state["torch_rng"])
         progress(f"resumed after step {self.step} of {self.steps} from {self.folder.path}")
-
-
-def usable_chips(method: Method, pool: ChipPool, split: str) -> NDArray[np.intp]:
-    """Chips of a split that the loss can use.
-
-    Raises:
-        TerraprobeError: there are fewer than two.
-    """
-    chips = np.flatnonzero((pool.split == split) & method.eligible(pool))
-    if len(chips) < 2:
-        raise TerraprobeError(
-            f"{', '.join(pool.collections)}: {len(chips)} usable {split} chips of {int((pool.split == split).sum())}, "
-            "at least 2 are needed. Look at the split's shares and at the valid shares of the stores."
-        )
-    return chips
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[str]]:
-    """Collect the names of signals that ask for an end, instead of dying of them."""
-    asked: list[str] = []
-    wanted = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in wanted}
-    for number in wanted:
-        signal.signal(number, lambda received, frame: asked.append(signal.Signals(received).name))
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -143,6 +143,25 @@ class ChipPool:
         """Which channels of a modality can be drawn, (chip, channel); none where a collection lacks it."""
         return self._usable[modality]
 
+    def usable_chips(self, split: str, eligible: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Chips of a split that a loss can use.
+
+        Args:
+            split: which.
+            eligible: what the loss can use, (chip,).
+
+        Raises:
+            TerraprobeError: there are fewer than two.
+        """
+        chips = np.flatnonzero((self.split == split) & eligible)
+        if len(chips) < 2:
+            raise TerraprobeError(
+                f"{', '.join(self.collections)}: {len(chips)} usable {split} chips of "
+                f"{int((self.split == split).sum())}, at least 2 are needed. Look at the split's shares, at the valid "
+                "shares of the stores and, where classes are learnt, at the labels."
+            )
+        return chips
+
     def digital(self, modality: str, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
         """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px)."""
         out = np.empty((len(chips), self.chip_px, self.chip_px), self.layers[modality].dtype)
