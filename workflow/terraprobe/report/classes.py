@@ -17,7 +17,7 @@ CONDITIONING = {"none": "plain", "emb": "Emb", "cbn": "CBN"}
 
 
 def arms_of(note: ClassificationNote, scores: pd.DataFrame, encoders: Sequence[TrainedEncoder]) -> pd.DataFrame:
-    """One row an arm: what it is, and its means over seeds.
+    """One row an arm in the order of the study, the majority class last: what it is, and its means over seeds.
 
     Args:
         note: the evaluation.
@@ -27,12 +27,14 @@ def arms_of(note: ClassificationNote, scores: pd.DataFrame, encoders: Sequence[T
     own = scores[(scores["evaluation"] == note.name) & (scores["encoder"] == "")]
     known = {encoder.note.name: encoder.card for encoder in encoders}
     rows = []
-    for arm, found in own.groupby("arm", sort=False):
+    order = [name for name in [*known, MAJORITY] if name in set(own["arm"])]
+    for arm in order:
+        found = own[own["arm"] == arm]
         by: dict[str, dict[Any, Any]] = {str(row["metric"]): row for row in found.to_dict("records")}
         accuracy, absent = by["accuracy"], {"value": float("nan"), "sd": float("nan")}
         values = {name: by.get(name, absent)["value"] for name in _MEANS}
         spread = {f"{name}_sd": by.get(name, absent)["sd"] for name in ("gen_ml", "gen_geo")}
-        rows.append({**accuracy, **_what(known.get(str(arm))), **values, **spread, "data": note.kind})
+        rows.append({**accuracy, **_what(known.get(arm)), **values, **spread, "data": note.kind})
     frame = pd.DataFrame(rows)
     floor = frame.loc[frame["arm"] == MAJORITY, "value"]
     return frame.assign(floor=float(floor.iloc[0]), several=bool((own["metric"] == "f1_micro").any()))
