@@ -67,9 +67,7 @@ def inputs(artifact):
 
 
 def test_a_start_is_an_input_of_what_starts_from_it_alone(finished):
-    cards = {
-        name: finished / f"results/mini_supervised/encoders/{name}/card.json" for name in ("plain_s0", "started")
-    }
+    cards = {name: finished / f"results/mini_supervised/encoders/{name}/card.json" for name in ("plain_s0", "started")}
     given = {name: any("encoders/auto/" in path for path in inputs(card)) for name, card in cards.items()}
     assert given == {"plain_s0": False, "started": True}
 
