@@ -38,6 +38,7 @@ include: "workflow/rules/chips.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/embed.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/classify.smk"
 include: "workflow/rules/report.smk"
 
 

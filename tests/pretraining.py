@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from terraprobe.artifacts import write_table
+from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import StoreLayer, seal, write_shard
 from terraprobe.collections.chiptable import CONTEXT
 from terraprobe.modalities import MODALITIES
@@ -38,6 +38,7 @@ TINY_BIOCLIM: dict[str, Any] = {
     "lr": 1e-3,
     "val_batches": 2,
 }
+TINY_SUPERVISED = {**TINY_BIOCLIM, "classes": ["dark", "mid", "bright"]}
 CHANNELS = {"s2_rgb_monthly": 9, "s1_grd_monthly": 9, "s1_coherence": 4}
 
 
@@ -111,19 +112,44 @@ def make_optical(root: Path, seed: int = 0, order: Any = None) -> Path:
     return root
 
 
+def add_classes(root: Path) -> Path:
+    """Write `labels.parquet`: classes by the first value of the context; chip 3 (val) and chip 5 have none."""
+    chips, context = read_table(root / "chips.parquet"), read_table(root / "context.parquet").set_index("chip_id")
+    value = context["bio01"].reindex(chips["chip_id"]).to_numpy()
+    names = np.array(["dark", "mid", "bright"], object)[np.digitize(value, [5.0, 18.0])]
+    names[chips["chip_id"].isin(["chip003", "chip005"]).to_numpy()] = None
+    several = np.array(
+        [None if name is None else f"{name} wet" if k % 2 else name for k, name in enumerate(names)], object
+    )
+    table = {"chip_id": chips["chip_id"], "cover_class": names, "cover_classes": several}
+    write_table(root / "labels.parquet", pd.DataFrame(table))
+    return root
+
+
 def specs(collection: Path) -> list[Path]:
     """`spec.json` of every store of a collection."""
     return sorted(collection.glob("chips/*/spec.json"))
 
 
-def pretrain(collection: Path, out: Path, seed: int = 0, method: str = "clip3", **overrides: Any) -> Path:
+def pretrain(
+    collection: Path, out: Path, seed: int = 0, method: str = "clip3", start: Path | None = None, **overrides: Any
+) -> Path:
     """Train a tiny encoder, with the collection's context where it has one; returns the encoder's folder."""
-    small = {"clip3": TINY, "bioclim": TINY_BIOCLIM}[method]
-    recipe = PretrainRecipe(method=method, collections=[collection.name], seed=seed, recipe={**small, **overrides})
+    small = {"clip3": TINY, "bioclim": TINY_BIOCLIM, "bioclim_supervised": TINY_SUPERVISED}[method]
+    supervised = method == "bioclim_supervised"
+    recipe = PretrainRecipe(
+        method=method,
+        collections=[collection.name],
+        seed=seed,
+        recipe={**small, **overrides},
+        label=("cover_classes" if overrides.get("multi_label") else "cover_class") if supervised else "",
+    )
     pretrain_encoder(
         chips=[collection / "chips.parquet"],
         stores=specs(collection),
         context=sorted(collection.glob("context.parquet")),
+        labels=[collection / "labels.parquet"] if supervised else [],
+        start=[start / "card.json", start / "encoder.safetensors"] if start else [],
         recipe=recipe,
         weights=out / "encoder.safetensors",
         card=out / "card.json",

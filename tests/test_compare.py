@@ -116,6 +116,9 @@ def test_without_scores_the_rest_is_compared(pair, capsys):
     (b / "scores.parquet").unlink()
     assert main(["compare", str(a), str(b)]) == 0
     assert f"scores: not compared, no scores.parquet in {b}" in capsys.readouterr().out
+    write_table(b / "scores.parquet", read_table(a / "scores.parquet").iloc[:0])
+    assert main(["compare", str(a), str(b)]) == 0
+    assert f"scores: not compared, no forests in {b}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [[], ["--exact"]])

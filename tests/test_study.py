@@ -116,7 +116,7 @@ def test_an_unknown_key_at_any_level(study_content, place, key, allowed):
         (("evaluations", 0, "collection"), "nope", "evaluations[cover].collection", "land, shore"),
         (("evaluations", 0, "encoders"), ["nope"], "evaluations[cover].encoders", "(can embed land) clip3_land"),
         (("evaluations", 0, "tasks"), ["nope"], "evaluations[cover].tasks", "(labels of land) vegetation"),
-        (("evaluations", 0, "probe"), "nope", "evaluations[0].probe", "'forest'"),
+        (("evaluations", 0, "probe"), "nope", "evaluations[0].probe", "forest, classifier"),
         (("evaluations", 0, "sizes"), [4, "ful"], "evaluations[0].sizes[1]", "'full'"),
         (("evaluations", 0, "draw"), "nope", "evaluations[0].draw", "'uniform' or 'stratified'"),
         (("embedding_channels",), "nope", "embedding_channels", "'mean' or 'random'"),

@@ -376,7 +376,7 @@ def test_a_recipe_that_does_not_fit_is_refused():
     for wrong in ("inf", "nan"):
         with pytest.raises(ValueError, match="recipe of clip3: lr: Input should be a finite number"):
             PretrainRecipe(method="clip3", collections=["land"], recipe={"lr": float(wrong)})
-    with pytest.raises(ValueError, match="found 'clip4', allowed bioclim, clip3"):
+    with pytest.raises(ValueError, match="found 'clip4', allowed bioclim, bioclim_supervised, clip3"):
         PretrainRecipe(method="clip4", collections=["land"])
 
 

@@ -7,6 +7,7 @@ from chip_rasters import LEFT, TOP, UTM, cut, seal_and_open, write_grid, write_t
 from terraprobe.artifacts import read_table
 from terraprobe.chips.labels import LabelsRecipe, measure_labels
 from terraprobe.chips.store import StoreLayer, seal, write_shard
+from terraprobe.collections.chiptable import number_labels
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LABELS, OSM_CLASSES
 
@@ -57,11 +58,17 @@ def test_osm_shares_are_of_labelled_pixels_and_unknown_where_few_are(tmp_path):
     codes[0, 16:28] = 4  # 12 of 256 pixels, below the default of 5 %
     codes[0, 32:45] = 4  # 13 of 256, above
     table = measured(tmp_path, {"osm": codes}, chips=3)
-    assert set(table.columns) == {"chip_id", "osm_coverage", *(f"osm_{name}" for name in OSM_CLASSES.values())}
+    assert set(table.columns) == {
+        "chip_id",
+        "osm_class",
+        "osm_classes",
+        "osm_coverage",
+        *(f"osm_{name}" for name in OSM_CLASSES.values()),
+    }
     assert table.loc[0, ["osm_forest", "osm_water", "osm_farm"]].tolist() == [0.5, 0.5, 0.0]
-    assert table.filter(like="osm_").drop(columns="osm_coverage").iloc[1].isna().all()
+    assert table.filter(like="osm_").drop(columns=["osm_class", "osm_classes", "osm_coverage"]).iloc[1].isna().all()
     assert table.loc[2, "osm_farm"] == 1.0
-    shares = table.filter(like="osm_").drop(columns="osm_coverage").sum(axis=1, min_count=1)
+    shares = table[[name for name in number_labels(table) if name != "chip_id"]].sum(axis=1, min_count=1)
     assert shares.dropna().tolist() == [1.0, 1.0]
     strict = measured(tmp_path, {"osm": codes}, chips=3, min_labelled=0.6)
     assert strict["osm_farm"].isna().all()
@@ -89,3 +96,31 @@ def test_a_store_that_is_no_label_layer_or_of_another_grid_is_refused(tmp_path):
     arguments["grid"] = write_grid(tmp_path / "other.parquet", [(LEFT, TOP)] * 2)
     with pytest.raises(TerraprobeError, match=r"layer osm with 1 chips.*the 2 chips"):
         measure_labels(stores=[tmp_path / "osm" / "spec.json"], **arguments)
+
+
+def test_the_class_is_the_most_frequent_known_one_and_ties_go_to_the_lowest_code(tmp_path):
+    codes = np.full((16, 16 * 5), 40)
+    codes[:9, :16] = 80  # chip 0: 144 pixels of water against 112 of crop
+    codes[:8, 16:32] = 10  # chip 1: half tree, half crop
+    codes[:, 32:48] = 0
+    codes[0, 32:45] = 50  # chip 2: 13 known pixels, just enough, all built
+    codes[:, 48:64] = 0
+    codes[0, 48:60] = 50  # chip 3: 12, too few
+    codes[:15, 64:] = 0  # chip 4: 16 known pixels; what is not known has no vote
+    table = measured(tmp_path, {"worldcover": codes}, chips=5)
+    assert table["worldcover_class"].fillna("").tolist() == ["water", "tree", "built", "", "crop"]
+
+
+def test_a_class_is_text_and_only_numbers_are_measured(tmp_path):
+    table = measured(tmp_path, {"worldcover": np.full((16, 16), 40), "mod44b": np.full((16, 16), 7)})
+    assert "mod44b_class" not in table
+    assert number_labels(table) == ["croplands", "water", "vegetation"]
+
+
+def test_present_classes_are_those_with_a_twentieth_of_the_known_pixels(tmp_path):
+    codes = np.full((16, 16 * 3), 40)
+    codes[0, :13] = 80  # 13 of 256: present
+    codes[0, 16:28] = 80  # 12 of 256: not
+    codes[:, 32:] = 0
+    table = measured(tmp_path, {"worldcover": codes}, chips=3)
+    assert table["worldcover_classes"].fillna("-").tolist() == ["crop water", "crop", "-"]

@@ -75,10 +75,17 @@ def test_own_classes_reach_store_and_labels(tmp_path):
     labels = tmp_path / "labels.parquet"
     measure_labels(grid=grid, stores=[store.folder / "spec.json"], recipe=LabelsRecipe(), labels=labels)
     table = read_table(labels)
-    assert list(table.columns[1:]) == ["crops_other", "crops_flooded_wood", "crops_vines", "crops_coverage"]
-    assert table.iloc[0, 1:].tolist() == [0, 0.5, 0.5, 1]
-    assert table.iloc[1, 1:-1].isna().all()
-    assert table.iloc[2, 1:].tolist() == [1, 0, 0, 0.75]
+    assert list(table.columns[1:]) == [
+        "crops_other",
+        "crops_flooded_wood",
+        "crops_vines",
+        "crops_coverage",
+        "crops_class",
+        "crops_classes",
+    ]
+    assert table.iloc[0, 1:].tolist() == [0, 0.5, 0.5, 1, "flooded_wood", "flooded_wood vines"]
+    assert table.iloc[1, 1:-3].isna().all()
+    assert table.iloc[2, 1:].tolist() == [1, 0, 0, 0.75, "other", "other"]
 
 
 def test_a_code_that_no_class_has_is_refused(tmp_path):

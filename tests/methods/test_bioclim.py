@@ -13,7 +13,8 @@ from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import ChipStore
 from terraprobe.describe import describe, describe_command
 from terraprobe.errors import TerraprobeError
-from terraprobe.methods.bioclim import Bioclim, BioclimRecipe, flip
+from terraprobe.methods._bioclim import flip
+from terraprobe.methods.bioclim import Bioclim, BioclimRecipe
 from terraprobe.models.ssim import ssim
 from terraprobe.pool import ChipPool
 

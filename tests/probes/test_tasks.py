@@ -1,8 +1,12 @@
 """Binary tasks: threshold, tie rule, balance, unknown labels."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from terraprobe.artifacts import write_table
+from terraprobe.errors import TerraprobeError
+from terraprobe.probes.features import read_labels
 from terraprobe.probes.tasks import classify, define_task
 
 
@@ -38,3 +42,12 @@ def test_impossible_tasks_say_why():
     assert "one class" in define_task("t", np.full(10, 0.3)).reason
     assert "one class" in define_task("t", np.array([0.0, 1.0, 1.0, 1.0])).reason  # nothing lies above its median
     assert "no train chip has a label" in define_task("t", np.full(4, np.nan)).reason
+
+
+def test_a_class_is_refused_as_a_task(tmp_path):
+    chips = pd.DataFrame({"chip_id": ["a", "b"], "block": ["x", "x"], "split": ["train", "train"]})
+    labels = tmp_path / "labels.parquet"
+    write_table(labels, pd.DataFrame({"chip_id": ["a", "b"], "water": [0.5, None], "cover_class": ["crop", None]}))
+    np.testing.assert_array_equal(read_labels(labels, chips, ["water"])["water"], [0.5, np.nan])
+    with pytest.raises(TerraprobeError, match="cover_class holds classes, and a forest's task needs a number"):
+        read_labels(labels, chips, ["water", "cover_class"])

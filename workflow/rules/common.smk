@@ -126,6 +126,17 @@ def trained_on(encoder):
     return STUDY.encoder(encoder).collections
 
 
+def labels_learnt(encoder):
+    """The chip-level labels that an encoder learns, or nothing where it learns without."""
+    return [path for c in trained_on(encoder) for path in labels_of(c)] if STUDY.encoder(encoder).supervised else []
+
+
+def start_files(encoder):
+    """Card and weights of the encoder that another one starts from, or nothing."""
+    name = STUDY.start_of(encoder)
+    return [f"{ROOT}/encoders/{name}/{file}" for file in ("card.json", "encoder.safetensors")] if name else []
+
+
 def labels_of(collection):
     """The chip-level labels of a collection, or nothing where it has none."""
     return [f"{ROOT}/collections/{collection}/labels.parquet"] if NAMES[collection].labels else []
@@ -133,7 +144,8 @@ def labels_of(collection):
 
 def pretrained_elsewhere(collection):
     """Chips of the other collections that an encoder which embeds this one learns from."""
-    others = dict.fromkeys(c for e in STUDY.encoders_of(collection) for c in trained_on(e) if c != collection)
+    seen = dict.fromkeys(c for e in STUDY.encoders_of(collection) for c in STUDY.seen_by(e))
+    others = [c for c in seen if c != collection]
     return [f"{ROOT}/collections/{c}/chips.parquet" for c in others]
 
 
@@ -160,4 +172,20 @@ def audit_of(w):
 
 def score_files(kind):
     """One file of every evaluation and everything it compares."""
-    return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.evaluations for e in [*STUDY.judged(v), "floors"]]
+    return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.forests for e in [*STUDY.judged(v), "floors"]]
+
+
+def predictions(w):
+    """What the heads of all encoders of an evaluation call the chips of its collection."""
+    evaluation = STUDY.classification(w.evaluation)
+    return [f"{ROOT}/predictions/{e}/{evaluation.collection}.parquet" for e in STUDY.judged(evaluation)]
+
+
+def classified(w, name):
+    """A table of the collection that heads are judged on."""
+    return f"{ROOT}/collections/{STUDY.classification(w.evaluation).collection}/{name}"
+
+
+def class_files(kind=""):
+    """One file of every evaluation of heads."""
+    return [f"{ROOT}/classes/{v.name}{kind}.parquet" for v in STUDY.classifications]

@@ -2,11 +2,13 @@
 
 
 rule pretrain_encoder:
-    """Pretrain one encoder on the train chips of its collections; the best validation loss is kept."""
+    """Train one encoder on the train chips of its collections; what is best on validation chips is kept."""
     input:
         chips=lambda w: [f"{ROOT}/collections/{c}/chips.parquet" for c in trained_on(w.encoder)],
         stores=lambda w: [s for c in trained_on(w.encoder) for s in towers_read([w.encoder], c)],
         context=lambda w: [p for c in trained_on(w.encoder) for p in context_read([w.encoder], c)],
+        labels=lambda w: labels_learnt(w.encoder),
+        start=lambda w: start_files(w.encoder),
     output:
         weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
         card=f"{ROOT}/encoders/{{encoder}}/card.json",
@@ -27,5 +29,5 @@ rule pretrain_encoder:
         code=lambda w: code("pretrain-encoder", METHODS[STUDY.encoder(w.encoder).method]),
     shell:
         "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --context {input.context}"
-        " --recipe {params.recipe:q} --code {params.code} --weights {output.weights} --card {output.card}"
+        " --labels {input.labels} --start {input.start} --recipe {params.recipe:q} --code {params.code} --weights {output.weights} --card {output.card}"
         " --history {output.history} 2>&1 | tee -i {log} >&2"

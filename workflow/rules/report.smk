@@ -72,6 +72,9 @@ rule write_report:
         differences=f"{ROOT}/differences.parquet",
         pooled=f"{ROOT}/pooled.parquet",
         optimism=f"{ROOT}/optimism.parquet",
+        classes=class_files(),
+        class_differences=class_files(".differences"),
+        class_regions=class_files(".regions"),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
@@ -91,5 +94,6 @@ rule write_report:
         "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
-        " --optimism {input.optimism} --leakage {input.leakage} --recipe {params.recipe:q}"
+        " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
+        " --class-regions {input.class_regions} --leakage {input.leakage} --recipe {params.recipe:q}"
         " --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -44,10 +44,11 @@ class ClassMap(Recipe):
             raise ValueError(f"class {twice[0]!r} has codes {codes}: each class one code; merge them in the files")
         if len(names) < 2:
             raise ValueError(f"found {names} as classes, allowed two or more: the share of a single one says nothing")
-        unfit = [name for name in names if name == "coverage" or not _NAME.fullmatch(name)]
+        unfit = [name for name in names if name in ("coverage", "class", "classes") or not _NAME.fullmatch(name)]
         if unfit:
             raise ValueError(
-                f"found class {unfit[0]!r}, allowed a-z, 0-9 and _ after a letter, not 'coverage': it names a task"
+                f"found class {unfit[0]!r}, allowed a-z, 0-9 and _ after a letter, not coverage, class or classes: "
+                "it names a label"
             )
         return self
 
@@ -56,7 +57,7 @@ class ClassMap(Recipe):
 
         Args:
             name: of the layer. Its chip-level labels are `<name>_<class>`, the share of the class among the known
-                pixels.
+                pixels, `<name>_class`, the most frequent one, and `<name>_classes`, all that are present.
         """
         return LabelLayer(
             name,

@@ -290,6 +290,10 @@ def _print_scores(a: Path, b: Path) -> None:
     if lacking:
         print(f"scores: not compared, no scores.parquet in {', '.join(lacking)}")
         return
+    without = [str(folder) for folder in (a, b) if not len(read_table(folder / "scores.parquet"))]
+    if without:
+        print(f"scores: not compared, no forests in {', '.join(without)}")
+        return
     rows, remarks = score_differences(a, b)
     print("scores of trained encoders on the test chips, B minus A [95 % interval over blocks of test chips]:")
     for row in rows.to_dict("records"):

@@ -58,6 +58,10 @@ def describe(
         raise TerraprobeError(f"recipe of {method}: {explain(error, model)}") from error
     if bands is not None and not kind.whole_chips:
         raise TerraprobeError(f"--bands: found {bands}, allowed none: a tower of {method} takes one channel at a time")
+    if classes is not None and kind.supervised:
+        raise TerraprobeError(
+            f"--classes: found {classes}, allowed none: {method} has a head of its own; name classes in --recipe"
+        )
     side = chip_px or kind.paper_chip_px
     with torch.device("meta"):
         inputs = {name: _input(tower, bands) for name, tower in recipe.towers.items()}
@@ -122,7 +126,8 @@ def render(description: Mapping[str, Any]) -> str:
         lines.append(f"  {tower:<16} {spec['modality']}, bands: {bands}")
     lines += ["", "Recipe"]
     for key, value in description["recipe"].items():
-        shown = ", ".join(value["value"]) if isinstance(value["value"], dict) else str(value["value"])
+        many = isinstance(value["value"], dict) or key == "classes"
+        shown = ", ".join(value["value"]) if many else str(value["value"])
         lines.append(f"  {key:<16} {shown:<12} [{value['mark']}] {value['source']}")
     lines += ["", "Method"]
     for note in description["notes"]:

@@ -15,11 +15,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from terraprobe.artifacts import read_table, write_table
-from terraprobe.chips.store import MIN_VALID, ChipStore
-from terraprobe.collections.chiptable import read_context
+from terraprobe.artifacts import write_table
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
+from terraprobe.land import Land
 from terraprobe.stage import In, Ins, Outs, Recipe, progress
 
 BATCH = 256
@@ -47,21 +46,6 @@ class EmbedRecipe(Recipe):
     random_inits: int = 3
     seed: int = 0
     cpu_threads: int = 1
-
-
-@dataclass(frozen=True)
-class _Land:
-    """The collection.
-
-    Attributes:
-        table: a row a chip.
-        stores: modality to pixels.
-        context: values of `CONTEXT`, (chip, 20); None where no encoder asked for them.
-    """
-
-    table: Any
-    stores: dict[str, ChipStore]
-    context: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -98,19 +82,10 @@ def embed_chips(
             chip has a channel that it can use.
     """
     torch.set_num_threads(recipe.cpu_threads)
-    table = read_table(chips)
-    opened = {}
-    for spec in stores:
-        store = ChipStore.open(spec.parent)
-        if len(store) != len(table):
-            raise TerraprobeError(
-                f"{store.folder}: {len(store)} chips, but {chips} has {len(table)}. Delete the store and run again."
-            )
-        opened[store.layer.name] = store
+    land = Land.open(recipe.collection, chips, stores, context)
     if [card.parent for card in cards] != [file.parent for file in weights] or len(cards) != len(embeddings):
         counts = f"{len(cards)} cards, {len(weights)} weights and {len(embeddings)} outputs"
         raise TerraprobeError(f"embed-chips: {counts}; one each for every encoder, in the same order.")
-    land = _Land(table, opened, read_context(context[0], table["chip_id"].to_numpy()) if context else None)
     for card, out in zip(cards, embeddings, strict=True):
         encoder = Encoder.load(card.parent)
         usable = _usable_towers(encoder, land, recipe)
@@ -120,39 +95,13 @@ def embed_chips(
         progress(f"embed {recipe.collection} with {encoder.name}: {len(frame)} embeddings")
 
 
-def _usable_towers(encoder: Encoder, land: _Land, recipe: EmbedRecipe) -> dict[str, NDArray[np.bool_]]:
+def _usable_towers(encoder: Encoder, land: Land, recipe: EmbedRecipe) -> dict[str, NDArray[np.bool_]]:
     """Which (chip, sample) goes through each tower; a tower without any is absent."""
-    fitting = encoder.fitting_towers(set(land.stores))
-    if not fitting:
-        reads = ", ".join(sorted({tower.modality for tower in encoder.inputs.values()}))
-        raise TerraprobeError(
-            f"encoder {encoder.name} reads {reads}, but collection {recipe.collection} has {', '.join(land.stores)}. "
-            "Add one of these modalities to the collection, or do not embed it with this encoder."
-        )
-    found = {}
-    for name in fitting:
-        wanted = encoder.inputs[name]
-        store = land.stores[wanted.modality]
-        usable = wanted.samples(store.valid[:, encoder.columns(name, store)] >= MIN_VALID)
-        if wanted.context is not None and land.context is not None:
-            usable &= np.isfinite(land.context).all(axis=1, keepdims=True)
-        if usable.any():
-            ids = land.table["chip_id"].to_numpy()
-            found[name] = _one_each(usable, ids, name, recipe.seed) if recipe.channels == "random" else usable
-    if not found:
-        raise TerraprobeError(
-            f"encoder {encoder.name}, collection {recipe.collection}: no chip has a usable channel, one with at least "
-            f"{MIN_VALID:.0%} valid pixels (all bands of a tower that takes whole chips, all values of one that takes "
-            f"context), of any tower ({', '.join(fitting)}). Look at the valid shares of the stores, or do not embed "
-            "the collection with this encoder."
-        )
-    empty = [name for name in fitting if name not in found]
-    if empty:
-        progress(
-            f"embed {recipe.collection} with {encoder.name}: no chip has a usable channel of {', '.join(empty)}; "
-            "embedded without"
-        )
-    return found
+    found = land.usable(encoder)
+    if recipe.channels == "mean":
+        return found
+    ids = land.table["chip_id"].to_numpy()
+    return {name: _one_each(usable, ids, name, recipe.seed) for name, usable in found.items()}
 
 
 def _family(encoder: Encoder, recipe: EmbedRecipe) -> dict[str, Encoder]:
@@ -174,7 +123,7 @@ def _identity(family: dict[str, Encoder]) -> dict[str, str]:
     }
 
 
-def _embed_all(family: dict[str, Encoder], land: _Land, usable: dict[str, NDArray[np.bool_]]) -> Any:
+def _embed_all(family: dict[str, Encoder], land: Land, usable: dict[str, NDArray[np.bool_]]) -> Any:
     """Rows of one encoder: trained and untrained, every tower and all of them together."""
     inputs = family["trained"].inputs
     towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
@@ -184,16 +133,16 @@ def _embed_all(family: dict[str, Encoder], land: _Land, usable: dict[str, NDArra
     return pd.concat(parts, ignore_index=True)
 
 
-def _embed_tower(family: dict[str, Encoder], tower: str, land: _Land, usable: NDArray[np.bool_]) -> _Tower:
+def _embed_tower(family: dict[str, Encoder], tower: str, land: Land, usable: NDArray[np.bool_]) -> _Tower:
     """Each usable (chip, sample) is read once and goes through the trained encoder and its twins."""
     trained = family["trained"]
     wanted = trained.inputs[tower]
     store = land.stores[wanted.modality]
-    pairs = np.argwhere(usable)
+    pairs, context = np.argwhere(usable), land.entering(wanted)
     sums: dict[str, NDArray[np.float64]] = {}
     for rows in _batches(len(pairs)):
         chips, samples = pairs[rows].T
-        inputs = trained.prepare(tower, store, chips, samples, land.context)
+        inputs = trained.prepare(tower, store, chips, samples, context)
         for init, encoder in family.items():
             values = encoder.forward(tower, inputs).cpu().numpy()
             total = sums.setdefault(init, np.zeros((len(usable), values.shape[1])))

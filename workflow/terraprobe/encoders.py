@@ -37,6 +37,26 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_bytes(path, save({name: t.contiguous() for name, t in tensors.items()}, metadata))
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read weights.
+
+    Raises:
+        TerraprobeError: the file is absent or broken.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError as error:
+        raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
+    except SafetensorError as error:
+        raise TerraprobeError(
+            f"{path}: not the weights that {path.with_name(CARD)} describes ({error}). Delete both and run again."
+        ) from error
+    return tensors
+
+
 def count_parameters(*parts_of_towers: nn.ModuleDict) -> dict[str, Any]:
     """Parameters of each part of each tower, and of all together; the parts of a tower may come from several."""
     parts: dict[str, dict[str, int]] = {}
@@ -72,18 +92,14 @@ class Encoder:
         Raises:
             TerraprobeError: weights or card are absent, broken, or do not belong together.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         card = read_json(folder / CARD)
         path = folder / WEIGHTS
         with torch.device("meta"):
             towers = _build_towers(card)
+        tensors = read_weights(path)
         try:
-            towers.load_state_dict(load_file(path), assign=True)
-        except FileNotFoundError as error:
-            raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
-        except (SafetensorError, RuntimeError) as error:
+            towers.load_state_dict(tensors, assign=True)
+        except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise TerraprobeError(
                 f"{path}: not the weights that {folder / CARD} describes ({reason}). Delete both and run again."
@@ -137,7 +153,7 @@ class Encoder:
             store: the chips.
             chips: rows of the store, (B,).
             samples: columns of what `TowerInput.samples` gives, (B,): bands, or 0 where a tower takes whole chips.
-            context: values of `CONTEXT` for each chip of the store, (chip, 20); read by a tower that takes context.
+            context: what `ContextScale.enter` gives for the store, (chip, values); read by a tower that takes context.
 
         Returns:
             What the tower takes, on the encoder's device: images (B, 1 or bands, chip_px, chip_px) and, where it takes
@@ -165,6 +181,13 @@ class Encoder:
         with torch.inference_mode():
             embedded: Tensor = self._towers[tower](*inputs).float()
         return embedded
+
+    def classify(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Probabilities of the card's classes, (B, classes) float32, each by itself where a chip may have several."""
+        module = self._towers[tower]
+        with torch.inference_mode():
+            logits: Tensor = module.head(module(*inputs)).float()  # type: ignore[operator]
+            return logits.sigmoid() if self.card["recipe"]["multi_label"] else logits.softmax(dim=1)
 
     def embed(
         self,

@@ -109,8 +109,10 @@ def _fields_at(annotation: Any, loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _tag(annotation: Any) -> str | None:
-    """Value of `kind` that selects a model of a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and "kind" in annotation.model_fields:
-        values = get_args(annotation.model_fields["kind"].annotation)
-        return str(values[0]) if values else None
+    """Value of `kind` or `probe` that selects a model of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for key in ("kind", "probe"):
+            values = get_args(annotation.model_fields[key].annotation) if key in annotation.model_fields else ()
+            if values:
+                return str(values[0])
     return None

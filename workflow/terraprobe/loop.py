@@ -4,11 +4,9 @@ Order and draws are functions of (seed, epoch, chip) and the learning rate is on
 killed and resumed gives the bytes of one that was not, at the same thread count.
 """
 
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +20,7 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.health import MIN_CHIPS, PATIENCE, Health, health_columns, measure_health
 from terraprobe.method import Batch, Method
 from terraprobe.pool import ChipPool
+from terraprobe.signals import asked_to_stop
 from terraprobe.stage import progress
 
 CHECKPOINT_SECONDS = 30.0
@@ -35,7 +34,7 @@ HEALTH_CHIPS = 256
 EXIT_INTERRUPTED = 75
 """`EX_TEMPFAIL` of sysexits.h: run the same command again."""
 
-_STREAMS = {"order": 0, "draws": 1, "validation": 2, "health": 3}
+_STREAMS = {"order": 0, "draws": 1, "validation": 2, "health": 3, "accuracy": 4}
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,10 @@ class Trainer:
     def __init__(self, method: Method, pool: ChipPool, seed: int, folder: StateFolder) -> None:
         self.method, self.pool, self.seed, self.folder = method, pool, seed, folder
         self.recipe = method.recipe
-        self.train, self.val = (usable_chips(method, pool, split) for split in ("train", "val"))
+        self.train, self.val = (pool.usable_chips(split, method.eligible(pool)) for split in ("train", "val"))
         self.batch_size = min(self.recipe.batch_size, len(self.train))
         self.epoch_steps = len(self.train) // self.batch_size
-        self.steps = self.epoch_steps * self.recipe.epochs
+        self.steps: int = self.epoch_steps * self.recipe.epochs
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and self.device.type == "cuda")
         method.network.to(self.device)
@@ -82,7 +81,7 @@ class Trainer:
         self.step = 0
         self.done: list[tuple[float, float]] = []  # loss and gradient norm of this epoch's steps
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {"val_loss": float("inf"), "epoch": 0, "towers": {}}
+        self.best: dict[str, Any] = {"gain": -float("inf"), "val_loss": float("inf"), "epoch": 0, "towers": {}}
         self.untrained: dict[str, Health] = {}
         self.strikes: dict[str, int] = {}
         self.watched: dict[str, int] = {}  # chips that a tower's health was measured on
@@ -100,18 +99,18 @@ class Trainer:
         if not self.untrained:
             self.untrained = self._health()
         last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
-        with _asked_to_stop() as asked:
-            while self.step < self.steps:
+        with asked_to_stop() as asked:
+            while not self._finished():
                 self._train_step()
                 if self.step % self.epoch_steps == 0:
                     self._end_epoch()
                 self.seconds, clock = self.seconds + time.monotonic() - clock, time.monotonic()
                 pause = max(CHECKPOINT_SECONDS, write_seconds / WRITE_SHARE)
-                if asked or self.step == self.steps or clock - last_write >= pause:
+                if asked or self._finished() or clock - last_write >= pause:
                     self._save()
                     last_write = time.monotonic()
                     write_seconds = last_write - clock
-                if asked and self.step < self.steps:
+                if asked and not self._finished():
                     progress(
                         f"stopped by {asked[0]} after step {self.step} of {self.steps}; state in {self.folder.path}. "
                         "The same command goes on from there."
@@ -119,6 +118,18 @@ class Trainer:
                     sys.exit(EXIT_INTERRUPTED)
         self.folder.keep_last()
         return Trained(self.best["towers"], self.best["epoch"], self.history, self.seconds)
+
+    def _finished(self) -> bool:
+        """After the last step, or when validation has not gained for as many epochs as the method is patient.
+
+        Told from what every state holds, so that a resumed run ends where one that was not cut off would.
+        """
+        if self.step >= self.steps:
+            return True
+        if self.method.patience is None or self.step % self.epoch_steps:
+            return False
+        waited = self.step // self.epoch_steps - int(self.best["epoch"])
+        return bool(waited >= self.method.patience)
 
     def _train_step(self) -> None:
         epoch, place = divmod(self.step, self.epoch_steps)
@@ -152,23 +163,27 @@ class Trainer:
         losses, norms = np.array(self.done).T
         self.done = []
         val_loss = self._validate()
-        if val_loss < self.best["val_loss"]:
+        accuracy = {"val_accuracy": self._accuracy()} if self.method.supervised else {}
+        gain = accuracy.get("val_accuracy", -val_loss)
+        if gain > self.best["gain"]:
             state = {k: v.detach().cpu().clone() for k, v in self.method.towers.state_dict().items()}
-            self.best = {"val_loss": val_loss, "epoch": epoch, "towers": state}
+            self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": state}
         row = {
             "step": self.step,
             "epoch": epoch,
             "loss": float(losses.mean()),
             "val_loss": val_loss,
+            **accuracy,
             "lr": self.method.learning_rate(self.step - 1, self.steps),
             "grad_norm": float(norms.mean()),
         }
         health = self._health()
         self.history.append(row | health_columns(health, self.untrained))
-        if epoch % max(1, self.recipe.epochs // 10) == 0 or epoch == self.recipe.epochs:
+        if epoch % max(1, self.recipe.epochs // 10) == 0 or self._finished():
+            told = f", validation accuracy {accuracy['val_accuracy']:.4f}" if accuracy else ""
             progress(
-                f"epoch {epoch} of {self.recipe.epochs}: loss {row['loss']:.4f}, validation {val_loss:.4f} "
-                f"(best {self.best['val_loss']:.4f} in epoch {self.best['epoch']}), "
+                f"epoch {epoch} of {self.recipe.epochs}: loss {row['loss']:.4f}, validation {val_loss:.4f}{told} "
+                f"({self.best['val_loss']:.4f} in the best epoch {self.best['epoch']}), "
                 f"effective rank {self.history[-1]['effective_rank']:.1f} "
                 f"(untrained {self.history[-1]['random_init_rank']:.1f})"
             )
@@ -176,7 +191,9 @@ class Trainer:
 
     def _watch(self, health: Mapping[str, Health], epoch: int) -> None:
         """Stop where a tower has been collapsed for `PATIENCE` epochs after the warm-up."""
-        if self.step <= self.recipe.warmup * self.steps:
+        # Classes may legitimately pull embeddings together, one direction a class; what such training is worth shows
+        # in its accuracy.
+        if self.step <= self.recipe.warmup * self.steps or self.method.supervised:
             return
         for tower, now in health.items():
             start = self.untrained[tower]
@@ -196,6 +213,17 @@ class Trainer:
             for chips, uniform in self._val_batches():
                 losses.append(float(self._loss(self._fetch(chips, uniform))))
         return float(np.mean(losses))
+
+    def _accuracy(self) -> float:
+        """Mean over all validation chips of how right their classes are called."""
+        draws = self._rng("accuracy", 0).random((len(self.val), self.method.draws))
+        hits = 0.0
+        self.method.network.eval()
+        with torch.no_grad(), self._autocast():
+            for start in range(0, len(self.val), self.recipe.batch_size):
+                rows = slice(start, start + self.recipe.batch_size)
+                hits += float(self.method.hits(self._fetch(self.val[rows], draws[rows])).double().sum())
+        return hits / len(self.val)
 
     def _val_batches(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
         """The same batches and draws after every epoch; as large as in training where there are chips enough."""
@@ -231,8 +259,11 @@ class Trainer:
         }
 
     def _loss(self, batch: Batch) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with self._autocast():
             return self.method.loss(batch)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _rng(self, stream: str, number: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, _STREAMS[stream], number])))
@@ -265,33 +296,3 @@ class Trainer:
             setattr(self, name, state[name])
         torch.set_rng_state(state["torch_rng"])
         progress(f"resumed after step {self.step} of {self.steps} from {self.folder.path}")
-
-
-def usable_chips(method: Method, pool: ChipPool, split: str) -> NDArray[np.intp]:
-    """Chips of a split that the loss can use.
-
-    Raises:
-        TerraprobeError: there are fewer than two.
-    """
-    chips = np.flatnonzero((pool.split == split) & method.eligible(pool))
-    if len(chips) < 2:
-        raise TerraprobeError(
-            f"{', '.join(pool.collections)}: {len(chips)} usable {split} chips of {int((pool.split == split).sum())}, "
-            "at least 2 are needed. Look at the split's shares and at the valid shares of the stores."
-        )
-    return chips
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[str]]:
-    """Collect the names of signals that ask for an end, instead of dying of them."""
-    asked: list[str] = []
-    wanted = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = {number: signal.getsignal(number) for number in wanted}
-    for number in wanted:
-        signal.signal(number, lambda received, frame: asked.append(signal.Signals(received).name))
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

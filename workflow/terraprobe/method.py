@@ -128,6 +128,7 @@ class Method(ABC):
         notes: decisions that are no key of the recipe.
         paper_chip_px: side of the chips in the paper.
         whole_chips: whether all bands of a chip enter a tower together, or one channel at a time.
+        supervised: whether it learns with chip-level classes, and accuracy on validation chips chooses.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -136,6 +137,7 @@ class Method(ABC):
     notes: ClassVar[tuple[Note, ...]]
     paper_chip_px: ClassVar[int]
     whole_chips: ClassVar[bool] = False
+    supervised: ClassVar[bool] = False
     draws: int
     network: "nn.Module"
 
@@ -214,6 +216,15 @@ class Method(ABC):
     @abstractmethod
     def loss(self, batch: Batch) -> "Tensor":
         """The loss of one batch, a scalar."""
+
+    def hits(self, batch: Batch) -> "Tensor":
+        """How right each chip's classes are called, in [0, 1], (B,); of a supervised method."""
+        raise NotImplementedError
+
+    @property
+    def patience(self) -> int | None:
+        """Epochs without a gain on validation chips after which training ends; None: it goes on to the last one."""
+        return None
 
     def after_step(self) -> None:
         """What follows an optimiser step: a clamp, a moving average."""

@@ -59,6 +59,51 @@ def balanced_accuracy(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return (_ratio(counts[..., 0], counts[..., 2]) + _ratio(counts[..., 1], counts[..., 3])) / 2
 
 
+def hit_share(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of chips whose class is called right, of any number of classes; NaN where there is no chip.
+
+    Args:
+        counts: hits and chips, (…, 2).
+
+    Returns:
+        (…).
+    """
+    return _ratio(counts[..., 0], counts[..., 1])
+
+
+def f1_scores(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, float]:
+    """F1 of several classes a chip: `f1_micro` over all calls, `f1_macro` the mean over classes that occur at all.
+
+    Args:
+        truth: (chip, class).
+        called: (chip, class).
+
+    Returns:
+        Both. A class that no chip has and that is never called has no F1.
+    """
+    hit, either = (truth & called).sum(axis=0), truth.sum(axis=0) + called.sum(axis=0)
+    own = _ratio(2.0 * hit, either.astype(np.float64))
+    macro = float(np.nanmean(own)) if (either > 0).any() else float("nan")
+    return {"f1_micro": float(_ratio(np.array(2.0 * hit.sum()), np.array(float(either.sum())))), "f1_macro": macro}
+
+
+def regional_gap(right: NDArray[np.float64], region: NDArray[np.str_]) -> float:
+    """Gen-Geo of `bioclim` (Leonhardt et al., eq. 5): RMS over regions of their accuracy minus the overall one.
+
+    Args:
+        right: how right each chip's classes are called, in [0, 1], (n_chips,).
+        region: of each chip, empty where it has none, (n_chips,).
+
+    Returns:
+        0 where all regions are alike; NaN where chips have no region, or all the same one.
+    """
+    names = sorted(set(region.tolist()))
+    if len(names) < 2 or "" in names:
+        return float("nan")
+    own = np.array([right[region == name].mean() for name in names])
+    return float(np.sqrt(np.mean((own - right.mean()) ** 2)))
+
+
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     ratio: NDArray[np.float64] = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
     return ratio

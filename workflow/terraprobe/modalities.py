@@ -139,6 +139,16 @@ class LabelLayer:
     title: str
 
     @property
+    def class_label(self) -> str:
+        """Name of the chip-level class; empty where the layer is a quantity."""
+        return f"{self.name}_class" if self.classes else ""
+
+    @property
+    def present_label(self) -> str:
+        """Name of the chip-level list of classes that are present; empty where the layer is a quantity."""
+        return f"{self.name}_classes" if self.classes else ""
+
+    @property
     def allowed(self) -> str:
         """The codes a tile may hold, for people."""
         span = f"{self.quantity[0]} to {self.quantity[1]}" if self.quantity else ""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.chips.store import StoreLayer
-from terraprobe.collections.chiptable import CONTEXT
+from terraprobe.conditioning import ContextScale
 from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
@@ -22,28 +22,6 @@ SAMPLE_CHIPS = 1000
 
 Digital = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[Any]]
 """Reads one (chip, channel) pair a row: (B,) and (B,) to integer DN (B, y, x)."""
-
-
-@dataclass(frozen=True)
-class ContextScale:
-    """How context becomes the numbers that a tower takes, sealed into its encoder.
-
-    Attributes:
-        names: of the values, in order.
-        low: of each, the smallest over the chips that it was fitted on.
-        high: the largest.
-    """
-
-    names: tuple[str, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def scale(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Values (B, names) to [0, 1] on the chips it was fitted on; a value that was constant there becomes 0."""
-        low, high = np.array(self.low), np.array(self.high)
-        gain = np.divide(1.0, high - low, out=np.zeros_like(low), where=high > low)
-        scaled: NDArray[np.float32] = ((values - low) * gain).astype(np.float32)
-        return scaled
 
 
 @dataclass(frozen=True)
@@ -231,29 +209,6 @@ def stored_bands(pool: "ChipPool", tower: "TowerRecipe", name: str) -> tuple[Sto
         )
     layer = pool.layers[tower.modality]
     return layer, layer.bands if tower.bands is None or layer.variable else tuple(tower.bands)
-
-
-def fit_context(pool: "ChipPool", chips: NDArray[np.intp]) -> ContextScale:
-    """Smallest and largest of each context value over chips that have them all.
-
-    Args:
-        pool: the chips.
-        chips: train chips, (chip,).
-
-    Raises:
-        TerraprobeError: no train chip has all values.
-    """
-    values = pool.context[chips]
-    known = np.isfinite(values)
-    if not known.all(axis=1).any():
-        least = CONTEXT[int(np.argmin(known.sum(axis=0)))]
-        raise TerraprobeError(
-            f"conditioning: no train chip of {', '.join(pool.collections)} has all {len(CONTEXT)} values of the "
-            f"context ({least} is known for {int(known.sum(axis=0).min())} of {len(chips)}). Give context.parquet of "
-            "each collection with all of them, or set conditioning to none."
-        )
-    values = values[known.all(axis=1)]
-    return ContextScale(CONTEXT, tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist()))
 
 
 def _moments(pool: "ChipPool", layer: StoreLayer, chip: int, channel: int) -> NDArray[np.float64]:

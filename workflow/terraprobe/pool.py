@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import digest
 from terraprobe.chips.store import MIN_VALID, ChipStore, StoreLayer
-from terraprobe.collections.chiptable import CONTEXT, read_context
+from terraprobe.collections.chiptable import CONTEXT, read_chips, read_classes, read_context
+from terraprobe.conditioning import ContextScale, Places
 from terraprobe.errors import TerraprobeError
 
 PRELOAD_SHARE = 0.5
@@ -29,9 +30,18 @@ class ChipPool:
         layers: modality to what its pixels mean.
         chip_px: side of the chips.
         context: values of `CONTEXT`, (chip, 20), NaN where one is not known.
+        classes: name of each train and validation chip's class, empty where it is not known or was not asked for,
+            (chip,). Those of other chips are never read.
     """
 
-    def __init__(self, chips: Sequence[Path], stores: Sequence[Path], context: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        chips: Sequence[Path],
+        stores: Sequence[Path],
+        context: Sequence[Path] = (),
+        labels: Sequence[Path] = (),
+        label: str = "",
+    ) -> None:
         tables = [_read_chips(path) for path in chips]
         self.collections = [path.parent.name for path in chips]
         self.chip_ids: NDArray[Any] = np.concatenate([t[0] for t in tables])
@@ -42,6 +52,31 @@ class ChipPool:
         for spec in stores:
             self._add(ChipStore.open(spec.parent), list(chips))
         self.context = self._read_context(chips, context)
+        self.classes = self._read_classes(chips, labels, label)
+        self._chips = list(chips)
+        self._entering: tuple[ContextScale, NDArray[np.float64]] | None = None
+
+    def _read_classes(self, chips: Sequence[Path], labels: Sequence[Path], label: str) -> NDArray[Any]:
+        found = np.full(len(self), "", object)
+        for path in labels:
+            rows = self._rows(self._place(path, path.parent, chips))
+            learnt = np.isin(self.split[rows], ("train", "val"))
+            found[rows][learnt] = read_classes(path, label, self.chip_ids[rows][learnt])
+        return found.astype(str)
+
+    @cached_property
+    def places(self) -> list[Places]:
+        """The chips of each collection as context sees them."""
+        parts = [self._rows(place) for place in range(len(self.collections))]
+        return [Places(read_chips(path), self.context[rows]) for path, rows in zip(self._chips, parts, strict=True)]
+
+    def entering(self, scale: ContextScale) -> NDArray[np.float64]:
+        """Context that enters for each chip, (chip, values): its climate, or a control made of each collection."""
+        if scale.kind == "real":
+            return self.context
+        if self._entering is None or self._entering[0] != scale:
+            self._entering = scale, np.concatenate([scale.enter(place) for place in self.places])
+        return self._entering[1]
 
     def _read_context(self, chips: Sequence[Path], context: Sequence[Path]) -> NDArray[np.float64]:
         unknown = np.broadcast_to(np.nan, (len(self), len(CONTEXT)))  # takes no memory
@@ -112,6 +147,25 @@ class ChipPool:
         """Which channels of a modality can be drawn, (chip, channel); none where a collection lacks it."""
         return self._usable[modality]
 
+    def usable_chips(self, split: str, eligible: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Chips of a split that a loss can use.
+
+        Args:
+            split: which.
+            eligible: what the loss can use, (chip,).
+
+        Raises:
+            TerraprobeError: there are fewer than two.
+        """
+        chips = np.flatnonzero((self.split == split) & eligible)
+        if len(chips) < 2:
+            raise TerraprobeError(
+                f"{', '.join(self.collections)}: {len(chips)} usable {split} chips of "
+                f"{int((self.split == split).sum())}, at least 2 are needed. Look at the split's shares, at the valid "
+                "shares of the stores and, where classes are learnt, at the labels."
+            )
+        return chips
+
     def digital(self, modality: str, chips: NDArray[np.intp], channels: NDArray[np.intp]) -> NDArray[Any]:
         """One (chip, channel) pair a row: integer DN (B, chip_px, chip_px)."""
         places = np.searchsorted(self._starts, chips, side="right") - 1
@@ -136,7 +190,7 @@ class ChipPool:
                 store.preload()
 
     def content_digest(self) -> dict[str, Any]:
-        """Per collection, digests of the pixels of each store, of the split and of the context where there is one."""
+        """Per collection, digests of the pixels of each store, the split, and context and classes where it has them."""
         found: dict[str, Any] = {}
         for place, name in enumerate(self.collections):
             rows = self._rows(place)
@@ -146,6 +200,8 @@ class ChipPool:
             }
             if np.isfinite(self.context[rows]).any():
                 found[name]["context"] = hashlib.sha256(self.context[rows].tobytes()).hexdigest()
+            if (self.classes[rows] != "").any():
+                found[name]["classes"] = digest(self.classes[rows].tolist())
         return found
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError, model_validator
 
 from terraprobe.artifacts import digest, write_json, write_table
 from terraprobe.checkpoints import StateFolder
+from terraprobe.classlists import has_classes
 from terraprobe.digest import code_digest
 from terraprobe.encoders import count_parameters, write_weights
 from terraprobe.loop import Trained, Trainer
@@ -17,6 +18,7 @@ from terraprobe.method import TrainRecipe, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
 from terraprobe.pool import ChipPool
 from terraprobe.stage import Ins, Out, Recipe, progress
+from terraprobe.start import Start
 
 
 class PretrainRecipe(Recipe):
@@ -27,11 +29,13 @@ class PretrainRecipe(Recipe):
         collections: names, in the order in which their chips are given.
         seed: of initialisation, order and draws.
         recipe: what differs from the method's own recipe.
+        label: chip-level classes that a supervised method learns; empty for any other.
     """
 
     method: str
     collections: list[str]
     seed: int = 0
+    label: str = ""
     recipe: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -52,30 +56,37 @@ class PretrainRecipe(Recipe):
 
 
 def pretrain_encoder(
-    *, chips: Ins, stores: Ins, context: Ins, recipe: PretrainRecipe, weights: Out, card: Out, history: Out
-) -> None:
-    """Train an encoder on the train chips; keep the checkpoint with the lowest validation loss.
+    *, chips: Ins, stores: Ins, context: Ins, labels: Ins, start: Ins, recipe: PretrainRecipe, weights: Out, card: Out,
+    history: Out,
+) -> None:  # fmt: skip
+    """Train an encoder on the train chips; keep the checkpoint that is best on validation chips.
+
+    Best is the lowest validation loss, or of a supervised method the highest validation accuracy.
 
     Args:
         chips: `chips.parquet` of each collection, in the recipe's order.
         stores: `spec.json` of every store that a tower reads.
         context: `context.parquet` of each collection where the recipe asks for conditioning; nothing elsewhere.
+        labels: `labels.parquet` of each collection where the method is supervised; nothing elsewhere.
+        start: `card.json` and `encoder.safetensors` of the encoder that training starts from; nothing: fresh weights.
         recipe: method, seed and what differs from the method's recipe.
         weights: `encoder.safetensors`, the towers of the best checkpoint.
         card: `card.json`: what they are and what they were made of.
         history: `history.parquet`, one row an epoch.
 
     Raises:
-        TerraprobeError: a store or table does not fit, the loss is not a number, or a tower collapsed.
+        TerraprobeError: a store, a table or the start does not fit, the loss is not a number, or a tower collapsed.
         SystemExit: with status 75 after SIGTERM, SIGUSR1 or SIGINT; the same command goes on.
     """
     settings = recipe.full
     torch.set_num_threads(settings.cpu_threads)
-    pool = ChipPool(chips, stores, context)
+    pool = ChipPool(chips, stores, context, labels, recipe.label)
+    begun = Start.read(start[0], start[1]) if start else None
     pool.preload()
-    method = _build(recipe, settings, pool)
+    method = _build(recipe, settings, pool, begun)
     data = pool.content_digest()
-    trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, data)))
+    origin = {begun.name: begun.sha256} if begun else {}
+    trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, [data, origin])))
     left_out = sum(_left_out(trainer).values())
     progress(
         f"{recipe.method}: {len(trainer.train)} train and {len(trainer.val)} validation chips"
@@ -84,16 +95,21 @@ def pretrain_encoder(
     trained = trainer.run()
     write_weights(weights, trained.towers)
     write_table(history, _history_frame(trained))
-    write_json(card, _card(recipe, settings, trainer, trained, data))
+    write_json(card, _card(recipe, settings, trainer, trained, data) | ({"start": origin} if origin else {}))
     write_json(card.with_name("cost.json"), _cost(trainer, trained))
 
 
-def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool) -> Any:
+def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool, start: Start | None = None) -> Any:
     train = (pool.split == "train").nonzero()[0]
     method = load_method(recipe.method)
     inputs = method.fit_inputs(settings, pool, train, recipe.seed)
+    if start is not None:
+        inputs = start.inputs(inputs)
     torch.manual_seed(recipe.seed)
-    return method(settings, inputs, pool.layers, pool.chip_px)
+    built = method(settings, inputs, pool.layers, pool.chip_px)
+    if start is not None:
+        start.load_into(built.towers)
+    return built
 
 
 def _left_out(trainer: Trainer) -> dict[str, int]:
@@ -102,10 +118,11 @@ def _left_out(trainer: Trainer) -> dict[str, int]:
     return {split: int((trainer.pool.split == split).sum()) - count for split, count in used.items()}
 
 
-def _state_path(weights: Path, recipe: PretrainRecipe, settings: TrainRecipe, data: dict[str, Any]) -> Path:
+def _state_path(weights: Path, recipe: PretrainRecipe, settings: TrainRecipe, read: list[dict[str, Any]]) -> Path:
     """Beside the output, which Snakemake removes when a job fails; keyed by all that the result depends on."""
     code = code_digest("terraprobe.train", METHODS[recipe.method])
-    key = digest([recipe.method, recipe.collections, recipe.seed, settings.model_dump(mode="json"), data, code])
+    own = [recipe.method, recipe.collections, recipe.seed, recipe.label, settings.model_dump(mode="json")]
+    key = digest([*own, *read, code])
     return weights.with_name(f"state-{key[:12]}")
 
 
@@ -134,7 +151,21 @@ def _card(
         "batch": {"train": trainer.batch_size, "val": min(settings.batch_size, len(trainer.val))},
         "best_epoch": trained.best_epoch,
         "best_val_loss": trained.history[trained.best_epoch - 1]["val_loss"],
+        **(_learnt(recipe, trainer, trained) if method.supervised else {}),
         "versions": {"python": platform.python_version(), **{n: version(n) for n in ("numpy", "terraprobe", "torch")}},
+    }
+
+
+def _learnt(recipe: PretrainRecipe, trainer: Trainer, trained: Trained) -> dict[str, Any]:
+    """What a supervised encoder learnt, and the chips that lacked it."""
+    pool, classes = trainer.pool, trainer.recipe.classes
+    known = has_classes(pool.classes, classes, trainer.recipe.multi_label)
+    return {
+        "label": recipe.label,
+        "classes": list(classes),
+        "chips_without_class": {split: int(((pool.split == split) & ~known).sum()) for split in ("train", "val")},
+        "best_val_accuracy": trained.history[trained.best_epoch - 1]["val_accuracy"],
+        "epochs_run": len(trained.history),
     }
 
 
@@ -146,5 +177,5 @@ def _cost(trainer: Trainer, trained: Trained) -> dict[str, Any]:
         "precision": "bf16" if trainer.bf16 else "fp32",
         "threads": torch.get_num_threads(),
         "seconds": round(trained.seconds, 1),
-        "seconds_per_step": round(trained.seconds / trainer.steps, 4),
+        "seconds_per_step": round(trained.seconds / trainer.step, 4),
     }

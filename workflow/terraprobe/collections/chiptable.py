@@ -11,6 +11,7 @@ from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
 
 CHIP_RESOLUTION_M = 10.0
 """Pixel size of every chip: the finest of Sentinel-1 GRD and Sentinel-2."""
@@ -53,6 +54,42 @@ def read_context(path: Path, chip_ids: NDArray[Any]) -> NDArray[np.float64]:
     rows = table.set_index("chip_id")[list(CONTEXT)].reindex(chip_ids)
     values: NDArray[np.float64] = rows.to_numpy(np.float64)
     return values
+
+
+def read_classes(path: Path, label: str, chip_ids: NDArray[Any]) -> NDArray[Any]:
+    """Chip-level classes of some chips; those of no other chip are read.
+
+    Args:
+        path: `labels.parquet`.
+        label: column of classes, such as `worldcover_class`.
+        chip_ids: (N,).
+
+    Returns:
+        Names of classes, empty where one is not known, (N,).
+
+    Raises:
+        TerraprobeError: the file is broken or has no such column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["chip_id", label], filters=[("chip_id", "in", chip_ids.tolist())])
+        known = dict(zip(table["chip_id"].to_pylist(), table[label].to_pylist(), strict=True))
+    except FileNotFoundError as error:
+        raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        raise TerraprobeError(f"{path}: no chip-level classes {label} ({error}). Delete it and run again.") from error
+    return np.array([known.get(chip) or "" for chip in chip_ids.tolist()], str)
+
+
+def number_labels(table: "pd.DataFrame") -> list[str]:
+    """Columns of `labels.parquet` that are numbers: neither a class nor how much of a layer is known.
+
+    Args:
+        table: as it was read, with `chip_id` or without.
+    """
+    return [str(n) for n in table.select_dtypes("number") if not str(n).endswith("_coverage")]
 
 
 def chip_centres(chips: "gpd.GeoDataFrame") -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.artifacts import read_table, table_metadata, write_json
-from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, read_chips
+from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, number_labels, read_chips
 from terraprobe.collections.correlogram import correlogram, morans_i
 from terraprobe.collections.nearness import Nearness, nearness
 from terraprobe.errors import TerraprobeError
@@ -142,11 +142,11 @@ def _distances(near: Nearness) -> dict[str, Any]:
 
 
 def _label_columns(frame: "gpd.GeoDataFrame", labels: Ins) -> dict[str, NDArray[np.float64]]:
-    """Labels in the order of the chips; how much of a layer is known is no label."""
+    """Labels that are numbers, in the order of the chips."""
     if not labels:
         return {}
     table = read_table(labels[0]).set_index("chip_id").reindex(frame["chip_id"])
-    return {str(name): table[name].to_numpy(np.float64) for name in table if not str(name).endswith("_coverage")}
+    return {name: table[name].to_numpy(np.float64) for name in number_labels(table)}
 
 
 def _alikeness(frame: "gpd.GeoDataFrame", values: dict[str, NDArray[np.float64]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from terraprobe.artifacts import read_table, table_metadata, write_table
 from terraprobe.collections.blocks import deal_blocks, side_from_labels
-from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, read_chips, unit_sphere
+from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, number_labels, read_chips, unit_sphere
 from terraprobe.collections.official import official_split
 from terraprobe.collections.split_rules import PARTS, Blocks, Geobands, Official, SplitRule, Stratified
 from terraprobe.errors import TerraprobeError
@@ -78,11 +78,11 @@ def assign_splits(*, grid: In, context: Ins, labels: Ins, official: Ins, recipe:
 
 
 def _label_values(labels: Ins, chip_ids: "pd.Series[str]") -> "pd.DataFrame":
-    """The labels of chips, without their coverage."""
+    """The labels of chips that are numbers."""
     if not labels:
         raise TerraprobeError("split blocks: no side_km, and no labels that give it. Give side_km.")
     table = read_table(labels[0]).set_index("chip_id").loc[chip_ids]
-    values: pd.DataFrame = table[[name for name in table if not name.endswith("_coverage")]]
+    values: pd.DataFrame = table[number_labels(table)]
     return values
 
 

@@ -124,6 +124,21 @@ class ResNetEncoder(nn.Module):
         return embedded if self.added is None else embedded + self.added(context)
 
 
+class ResNetClassifier(ResNetEncoder):
+    """Image to embedding, with a linear head beside it that turns embeddings into classes.
+
+    Args:
+        shape: of the network.
+        norms: its batch norms.
+        added: length of the context whose linear embedding is added to the image's (Emb), 0 for none.
+        classes: outputs of the head.
+    """
+
+    def __init__(self, shape: ResNetShape, norms: Norms, added: int = 0, *, classes: int) -> None:
+        super().__init__(shape, norms, added)
+        self.head = nn.Linear(shape.widths[-1], classes)
+
+
 class ResNetDecoder(nn.Module):
     """Embedding to image: the encoder's stages in reverse, with transposed convolutions and a sigmoid.
 

@@ -92,10 +92,15 @@ def read_labels(path: Path, chips: pd.DataFrame, tasks: Sequence[str]) -> dict[s
         For each task one value a chip, NaN where the file has none, (n_chips,).
 
     Raises:
-        TerraprobeError: a task is not a column of the file.
+        TerraprobeError: a task is not a column of the file, or one of classes.
     """
     keep = pc.field("chip_id").isin(chips["chip_id"].to_list())
     frame = _read(path, ["chip_id", *tasks], keep).to_pandas().set_index("chip_id").reindex(chips["chip_id"])
+    text = [task for task in tasks if not pd.api.types.is_numeric_dtype(frame[task])]
+    if text:
+        raise TerraprobeError(
+            f"{path}: {text[0]} holds classes, and a forest's task needs a number. Name a share or a mean instead."
+        )
     return {task: frame[task].to_numpy(np.float64) for task in tasks}
 
 

@@ -11,8 +11,11 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.probes.forest_scores import FOREST_KEY
 from terraprobe.probes.optimism import GAP_KEY
 from terraprobe.probes.pooling import PoolRecipe, pool_evaluations
-from terraprobe.probes.summary import compare, resample_points, summarise
+from terraprobe.probes.summary import POINT, compare, resample_points, summarise
 from terraprobe.stage import Ins, Out, Recipe, progress
+
+SUMMARY = (*POINT, "metric", "value", "low", "high", "primary", "balanced", "n_blocks")
+"""Columns of a summary that every reader asks for, those of one without a row."""
 
 
 class SummaryRecipe(Recipe):
@@ -38,7 +41,7 @@ def gather_scores(
     """Concatenate the scores of all evaluations and put intervals on them.
 
     Args:
-        scores: of `score_forest`.
+        scores: of `score_forest`; none, and tables without a row, where the study has no forests.
         blocks: of `score_forest`.
         optimism: of `score_forest`.
         recipe: parameters of the bootstrap.
@@ -51,6 +54,16 @@ def gather_scores(
     Raises:
         TerraprobeError: two files score the same forests, or a file is broken.
     """
+    if not scores:  # a study whose every evaluation is by the encoders' own heads
+        for path, columns in (
+            (table, FOREST_KEY),
+            (summary, SUMMARY),
+            (differences, ()),
+            (pooled, ()),
+            (gaps, GAP_KEY),
+        ):
+            write_table(path, pd.DataFrame(columns=[*columns]))
+        return
     rows = _concat(scores, [*FOREST_KEY, "metric"])
     counts = _concat(blocks, [*FOREST_KEY, "block"])
     samples = resample_points(_as_arms(counts, recipe.arms), recipe.resamples, recipe.seed)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from terraprobe.artifacts import read_json, read_table
 from terraprobe.chips.store import ChipStore
+from terraprobe.collections.chiptable import number_labels
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.report.notes import CollectionNote, EncoderNote
@@ -23,7 +24,7 @@ class Collection:
     Attributes:
         note: what the study says about it.
         chips: `chips.parquet`, in store order, index 0, 1, …
-        labels: `labels.parquet` in the order of `chips`, without `chip_id`; no column where there are no labels.
+        labels: the numbers of `labels.parquet` in the order of `chips`; no column where there are none.
         modalities: stores by modality.
         layers: stores by label layer.
         audit: `leakage.json`.
@@ -124,7 +125,7 @@ def _labels(path: Path | None, chip_ids: pd.Series) -> pd.DataFrame:
     if path is None:
         return pd.DataFrame(index=chip_ids.index)
     table = read_table(path).set_index("chip_id")
-    values: pd.DataFrame = table.reindex(chip_ids).reset_index(drop=True)
+    values: pd.DataFrame = table[number_labels(table)].reindex(chip_ids).reset_index(drop=True)
     return values
 
 

@@ -71,6 +71,27 @@ class EvaluationNote(Recipe):
     collection: str
 
 
+class ClassificationNote(Recipe):
+    """An evaluation of supervised encoders by their own heads, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        collection: whose chips are judged.
+        simulated: whether they are simulated.
+    """
+
+    name: str
+    title: str
+    collection: str
+    simulated: bool
+
+    @property
+    def kind(self) -> str:
+        """`simulated` or `real`."""
+        return "simulated" if self.simulated else "real"
+
+
 class PoolNote(Recipe):
     """Evaluations that are also compared as one, for people.
 
@@ -102,6 +123,7 @@ class ReportRecipe(Recipe):
         collections: in the order of the page.
         encoders: in the order of the page.
         evaluations: in the order of the page.
+        classifications: in the order of the page.
         pools: in the order of the page.
     """
 
@@ -111,4 +133,5 @@ class ReportRecipe(Recipe):
     collections: tuple[CollectionNote, ...]
     encoders: tuple[EncoderNote, ...]
     evaluations: tuple[EvaluationNote, ...]
+    classifications: tuple[ClassificationNote, ...] = ()
     pools: tuple[PoolNote, ...] = ()

@@ -4,6 +4,8 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
+import pandas as pd
+
 from terraprobe.artifacts import atomic_path, read_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.report.drawing import Gallery
@@ -13,23 +15,24 @@ from terraprobe.report.leakage import alike_table, leakage_table
 from terraprobe.report.notes import ReportRecipe
 from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
-from terraprobe.report.sections import Material, headlines, opening, pictures, pools, provenance
+from terraprobe.report.sections import Material, classifications, headlines, opening, pictures, pools, provenance
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
 CONTENTS = (
-    ("summary", "Summary"), ("places", "Where"), ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"),
-    ("fewshot", "Few labels"), ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"),
-    ("missing", "Missing"), ("provenance", "Provenance"),
+    ("summary", "Summary"), ("classes", "With labels"), ("places", "Where"), ("leakage", "Leakage"), ("chips", "Chips"),
+    ("training", "Training"), ("fewshot", "Few labels"), ("embeddings", "Embeddings"), ("labels", "Labels"),
+    ("scores", "All scores"), ("missing", "Missing"), ("provenance", "Provenance"),
 )  # fmt: skip
-"""Anchor and short title of every section, in order."""
+"""Anchor and short title of every section, in order; those of `_absent` are left out."""
 
 _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "pandas", "matplotlib")
 
 
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
-    differences: In, pooled: In, optimism: In, leakage: Ins, recipe: ReportRecipe, page: Out,
+    differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
+    leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -45,6 +48,9 @@ def write_report(
         differences: of `gather_scores`.
         pooled: of `gather_scores`.
         optimism: of `gather_scores`.
+        classes: scores of `score_classes`, one of every evaluation of supervised encoders.
+        class_differences: differences of `score_classes`, likewise.
+        class_regions: regions of `score_classes`, likewise.
         leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
@@ -61,17 +67,21 @@ def write_report(
         pooled=read_table(pooled),
         projections=read_table(projections),
         optimism=read_table(optimism),
+        classes=_concat(classes),
+        class_differences=_concat(class_differences),
+        class_regions=_concat(class_regions),
     )
-    if not len(material.summary):
+    if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
     tables = _tables(material)
     gallery = Gallery(page.parent / "figures")
     content: dict[str, Any] = {
         **{f"{table.name}_table": table for table in tables},
         "recipe": recipe,
-        "contents": CONTENTS,
+        "contents": [(anchor, title) for anchor, title in CONTENTS if anchor not in _absent(recipe)],
         "summary": opening(material),
         "pools": pools(material, gallery),
+        "classifications": classifications(material),
         "headlines": headlines(material, gallery),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
@@ -79,6 +89,7 @@ def write_report(
     }
     tables += [item["table"] for item in content["headlines"] if item["table"]]
     tables += [item["table"] for item in content["pools"]]
+    tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
@@ -89,6 +100,15 @@ def write_report(
     with atomic_path(page) as temporary:
         temporary.write_text(html)
     progress(f"report: {len(gallery.names)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")
+
+
+def _absent(recipe: ReportRecipe) -> set[str]:
+    """Sections that this study has nothing for."""
+    return (set() if recipe.classifications else {"classes"}) | (set() if recipe.evaluations else {"fewshot", "scores"})
+
+
+def _concat(paths: Ins) -> pd.DataFrame:
+    return pd.concat([read_table(path) for path in paths], ignore_index=True) if paths else pd.DataFrame()
 
 
 def _tables(material: Material) -> list[Table]:

@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING
 
 from terraprobe.acquire.packaged import find_scene
 from terraprobe.modalities import MODALITIES
-from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, PoolNote, ReportRecipe
+from terraprobe.report.notes import (
+    ClassificationNote,
+    CollectionNote,
+    EncoderNote,
+    EvaluationNote,
+    PoolNote,
+    ReportRecipe,
+)
 from terraprobe.study import FolderCollection, SceneCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import EncoderEntry, Evaluation, Pool
+    from terraprobe.study import Classification, EncoderEntry, Evaluation, Pool
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -24,14 +31,16 @@ def report_recipe(study: Study) -> ReportRecipe:
     simulated = [isinstance(c, SimulatedCollection) for c in study.collections]
     what = "All of the data is" if all(simulated) else "Part of the data is"
     warning = f" {what} simulated: scores on it show that the pipeline works, not what is true of the Earth."
+    labelled = " Some encoders are trained with labels: their own heads are scored." if study.classifications else ""
     collections = tuple(_collection(c) for c in study.collections)
     return ReportRecipe(
         study=study.study,
         title=study.title or study.study,
-        about=ABOUT + (warning if any(simulated) else ""),
+        about=ABOUT + labelled + (warning if any(simulated) else ""),
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
-        evaluations=tuple(_evaluation(e) for e in study.evaluations),
+        evaluations=tuple(_evaluation(e) for e in study.forests),
+        classifications=tuple(_classification(e, study) for e in study.classifications),
         pools=tuple(_pool(pool, study) for pool in study.pools),
     )
 
@@ -42,6 +51,15 @@ def _evaluation(evaluation: "Evaluation") -> EvaluationNote:
     null = ", labels permuted by block (a null: nothing can be known)" if evaluation.permute_labels else ""
     title = f"Few-shot forests on {_title(evaluation.collection)}{learnt}{null}"
     return EvaluationNote(name=evaluation.name, title=title, collection=evaluation.collection)
+
+
+def _classification(evaluation: "Classification", study: Study) -> ClassificationNote:
+    return ClassificationNote(
+        name=evaluation.name,
+        title=f"{_title(evaluation.label)} on {_title(evaluation.collection)}",
+        collection=evaluation.collection,
+        simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
+    )
 
 
 def _pool(pool: "Pool", study: Study) -> PoolNote:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from terraprobe.probes.tasks import define_task
+from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
@@ -36,6 +37,9 @@ class Material:
         pooled: of `gather_scores`.
         projections: of `project_embeddings`.
         optimism: of `gather_scores`.
+        classes: of `score_classes`, of every evaluation of supervised encoders.
+        class_differences: of `score_classes`.
+        class_regions: of `score_classes`.
     """
 
     recipe: ReportRecipe
@@ -46,6 +50,9 @@ class Material:
     pooled: pd.DataFrame
     projections: pd.DataFrame
     optimism: pd.DataFrame
+    classes: pd.DataFrame
+    class_differences: pd.DataFrame
+    class_regions: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -68,7 +75,9 @@ def opening(material: Material) -> list[str]:
     sentences = [f"Data: {counts}."]
     for encoder in material.encoders:
         n_train, data = encoder.card["chips"]["train"], encoder.note.data
-        sentences.append(f"{encoder.note.title} was trained without labels on {n_train:,} train chips of {data}.")
+        label, begun = encoder.card.get("label", ""), ", ".join(encoder.card.get("start", {}))
+        how = f"with labels ({label}{f', from the weights of {begun}' if begun else ''})" if label else "without labels"
+        sentences.append(f"{encoder.note.title} was trained {how} on {n_train:,} train chips of {data}.")
     return sentences
 
 
@@ -95,6 +104,18 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
                         "table": headline_table(f"{evaluation.name}-{encoder.name}", said.rows, note.kind, gaps),
                     }
                 )
+    return blocks
+
+
+def classifications(material: Material) -> list[dict[str, Any]]:
+    """Sentences and tables for every evaluation of supervised encoders."""
+    blocks = []
+    for note in material.recipe.classifications:
+        arms = arms_of(note, material.classes, material.encoders)
+        compared = differences_table(note, material.class_differences, bool(arms["few_blocks"].iloc[0]))
+        said = classes_sentences(arms, compared.frame)
+        tables = {"table": classes_table(note, arms), "regions": regions_table(note, material.class_regions)}
+        blocks.append({"note": note, "sentences": said, **tables, "differences": compared})
     return blocks
 
 

@@ -30,7 +30,7 @@ def _loss(encoder: TrainedEncoder, gallery: Gallery) -> Picture:
     ax.scatter(best["step"], best["val_loss"], s=40, facecolor="none", edgecolor=INK, lw=1.3, zorder=5)
     _finish(ax, f"Loss, {encoder.note.data}")
     low = float(best["val_loss"].iloc[0])
-    alt = f"Train and validation loss of {title} by step; lowest validation loss {low:.3f}."
+    alt = f"Train and validation loss of {title} by step; validation loss of the kept checkpoint {low:.3f}."
     caption = f"Loss by step. Ring: the checkpoint that was kept, epoch {encoder.card['best_epoch']}, {low:.3f}."
     return gallery.add(f"training-{encoder.note.name}-loss", figure, alt, caption)
 
@@ -101,11 +101,12 @@ def card_facts(card: dict[str, Any]) -> list[tuple[str, str]]:
     towers = card["towers"].items()
     sees = "; ".join(f"{name}: {', '.join(t['bands'])} of {t['modality']} ({t['unit']})" for name, t in towers)
     chips = card["chips"]
+    right = f", validation accuracy {card['best_val_accuracy']:.3f}" if "label" in card else ""
     return [
         ("method", str(card["method"])),
         ("towers", sees),
         ("parameters", f"{card['parameters']['total']:,}"),
         ("chips", f"{chips['train']:,} train, {chips['val']:,} validation, {card['chip_px']} px"),
-        ("kept", f"epoch {card['best_epoch']}, validation loss {card['best_val_loss']:.4f}"),
+        ("kept", f"epoch {card['best_epoch']}, validation loss {card['best_val_loss']:.4f}{right}"),
         ("seed", str(card["seed"])),
     ]

@@ -6,11 +6,12 @@ known and a combination that cannot work fail here, with the key, what was found
 
 from terraprobe.study.collections import Collection, FolderCollection, SceneCollection, SimulatedCollection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Evaluation, Pool
+from terraprobe.study.evaluations import Classification, Evaluation, Pool
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
 from terraprobe.study.whole import Study
 
 __all__ = [
+    "Classification",
     "Collection",
     "EncoderEntry",
     "Evaluation",

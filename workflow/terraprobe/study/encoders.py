@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from terraprobe.explain import explain
-from terraprobe.methods import METHODS, recipe_model
+from terraprobe.methods import METHODS, load_method, recipe_model
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
 
@@ -21,6 +21,9 @@ class EncoderEntry(Recipe):
         collections: whose train chips it learns from.
         seed: of initialisation, order and draws.
         seeds: several of them instead: one encoder each, `<name>_s<seed>`, judged together as one arm.
+        label: chip-level classes that it learns, such as `worldcover_class`; of a supervised method alone.
+        start: name of the encoder whose weights it starts from, of the same shape and trained without labels; of its
+            seeds the same one, or its only one. Of a supervised method alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
     """
 
@@ -29,13 +32,15 @@ class EncoderEntry(Recipe):
     collections: list[str] = Field(min_length=1)
     seed: Seed = 0
     seeds: list[Seed] = []
+    label: str = ""
+    start: str = ""
     recipe: dict[str, Any] = {}
 
     @field_validator("name")
     @classmethod
     def _not_the_floors(cls, name: str) -> str:
-        if name == "floors":
-            raise ValueError("found 'floors', allowed any other name: files of that name hold the floors")
+        if name in ("floors", "majority"):
+            raise ValueError(f"found {name!r}, allowed any other name: floors go by that one")
         return name
 
     @field_validator("method")
@@ -59,6 +64,24 @@ class EncoderEntry(Recipe):
         if self.seeds and "seed" in self.model_fields_set:
             raise ValueError(f"seed: found {self.seed} beside seeds {self.seeds}, allowed: one of the two keys")
         return self
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> "EncoderEntry":
+        if not self.supervised:
+            for key in ("label", "start"):
+                if getattr(self, key):
+                    allowed = ", ".join(name for name in METHODS if load_method(name).supervised)
+                    found = getattr(self, key)
+                    raise ValueError(f"{key}: found {found!r}, allowed none: {self.method} learns without labels, as "
+                                     f"all methods but {allowed} do")  # fmt: skip
+        elif not self.label:
+            raise ValueError(f"label: required, {self.method} learns chip-level classes such as worldcover_class")
+        return self
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it learns with labels."""
+        return load_method(self.method).supervised
 
     @property
     def members(self) -> "list[EncoderEntry]":

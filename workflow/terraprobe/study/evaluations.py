@@ -67,6 +67,36 @@ class Evaluation(Recipe):
         return list(dict.fromkeys([*self.trained_on, self.collection]))
 
 
+class Classification(Recipe):
+    """Classes that supervised encoders call by their own head, scored on the test chips once.
+
+    Attributes:
+        name: of its folder.
+        probe: `classifier`.
+        collection: whose chips are judged; each encoder was trained on it.
+        label: chip-level classes, which the encoders learnt.
+        encoders: names, or `all` that learnt the label on the collection.
+        resamples: of the test blocks, for the intervals.
+        seed: of the resamples.
+    """
+
+    name: Name
+    probe: Literal["classifier"]
+    collection: str
+    label: str
+    encoders: Literal["all"] | list[str] = "all"
+    resamples: int = Field(2000, ge=100)
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of all collections that it reads."""
+        return [self.collection]
+
+
+AnyEvaluation = Annotated[Evaluation | Classification, Field(discriminator="probe")]
+
+
 class Pool(Recipe):
     """Evaluations whose comparisons are also made as one: worlds or areas that the same encoder was tried on.
 

@@ -9,7 +9,15 @@ from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import AnyCollection, Collection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Evaluation, Pool
+from terraprobe.study.evaluations import AnyEvaluation, Classification, Evaluation, Pool
+from terraprobe.study.labelled import (
+    able_classifiers,
+    check_classification,
+    check_supervised,
+    check_tasks,
+    classes_of,
+    several,
+)
 from terraprobe.study.names import Name, check_names
 
 
@@ -35,7 +43,7 @@ class Study(Recipe):
     tsne_chips: int = Field(2000, ge=10)
     collections: list[AnyCollection] = Field(min_length=1)
     encoders: list[EncoderEntry] = Field(min_length=1)
-    evaluations: list[Evaluation] = Field(min_length=1)
+    evaluations: list[AnyEvaluation] = Field(min_length=1)
     pools: list[Pool] = []
 
     @model_validator(mode="after")
@@ -54,16 +62,22 @@ class Study(Recipe):
             where = f"encoders[{encoder.name}].collections"
             check_names(encoder.collections, [c.name for c in self.collections], where)
             self._check_towers(encoder)
+            if encoder.supervised:
+                check_supervised(self, encoder)
         for evaluation in self.evaluations:
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
+            if isinstance(evaluation, Classification):
+                check_classification(self, evaluation)
+                continue
             collection = self.collection(evaluation.collection)
-            values = [value for layer in collection.label_layers for value in layer.values]
-            check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {collection.name}")
+            check_tasks(evaluation, collection)
             self._check_train_on(evaluation)
             if evaluation.encoders != "all":
                 able, names = [e.name for e in self._able(evaluation)], ", ".join(evaluation.collections)
-                check_names(evaluation.encoders, able, f"{where}.encoders", f"can embed {names}")
+                labelled = any(e.supervised for e in self.encoders)
+                why = f"can embed {names}{', learnt without labels' if labelled else ''}"
+                check_names(evaluation.encoders, able, f"{where}.encoders", why)
         for pool in self.pools:
             self._check_pool(pool)
         return self
@@ -73,8 +87,7 @@ class Study(Recipe):
         check_names(evaluation.train_on, [c.name for c in self.collections], f"{where}.train_on")
         for name in evaluation.train_on:
             other = self.collection(name)
-            values = [value for layer in other.label_layers for value in layer.values]
-            check_names(evaluation.tasks, values, f"{where}.tasks", f"labels of {name}, in train_on")
+            check_tasks(evaluation, other, ", in train_on")
             if (set(other.modalities), other.chip_px) != (set(judged.modalities), judged.chip_px):
                 raise ValueError(
                     f"{where}.train_on: {name} has {_seen(other)} and {judged.name} has {_seen(judged)}; one forest "
@@ -83,8 +96,8 @@ class Study(Recipe):
 
     def _check_pool(self, pool: Pool) -> None:
         where = f"pools[{pool.name}].evaluations"
-        check_names(pool.evaluations, [e.name for e in self.evaluations], where)
-        for evaluation in map(self.evaluation, pool.evaluations):
+        check_names(pool.evaluations, [e.name for e in self.forests], where)
+        for evaluation in (e for e in self.forests if e.name in pool.evaluations):
             judged = [e.name for e in self._compared(evaluation)]
             if len(judged) != 1:
                 raise ValueError(
@@ -122,8 +135,22 @@ class Study(Recipe):
         return next(e for e in self.members if e.name == name)
 
     def evaluation(self, name: str) -> Evaluation:
-        """The evaluation of that name."""
-        return next(e for e in self.evaluations if e.name == name)
+        """The evaluation by forests of that name."""
+        return next(e for e in self.forests if e.name == name)
+
+    def classification(self, name: str) -> Classification:
+        """The evaluation by the encoders' own heads of that name."""
+        return next(e for e in self.classifications if e.name == name)
+
+    @property
+    def forests(self) -> list[Evaluation]:
+        """Evaluations by forests, in study order."""
+        return [e for e in self.evaluations if isinstance(e, Evaluation)]
+
+    @property
+    def classifications(self) -> list[Classification]:
+        """Evaluations by the encoders' own heads, in study order."""
+        return [e for e in self.evaluations if isinstance(e, Classification)]
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
         """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
@@ -151,7 +178,7 @@ class Study(Recipe):
 
     def leakage_recipe(self, name: str) -> dict[str, Any]:
         """What `audit_leakage` needs to know of a collection."""
-        encoders = {encoder: self.encoder(encoder).collections for encoder in self.encoders_of(name)}
+        encoders = {encoder: self.seen_by(encoder) for encoder in self.encoders_of(name)}
         limit = self.collection(name).leakage_limit.model_dump(mode="json")
         return {"collection": name, "encoders": encoders, "limit": limit}
 
@@ -162,26 +189,64 @@ class Study(Recipe):
 
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
-        return self.encoder(name).model_dump(mode="json", exclude={"name", "seeds"})
+        encoder = self.encoder(name)
+        content = encoder.model_dump(mode="json", exclude={"name", "seeds", "start"})
+        if encoder.supervised:
+            collection = self.collection(encoder.collections[0])
+            filled = {"classes": classes_of(collection, encoder.label), **content["recipe"]}
+            content["recipe"] = {**filled, "multi_label": several(collection, encoder.label)}
+        return content
+
+    def start_of(self, name: str) -> str:
+        """The encoder, of a single seed, whose weights one of a single seed starts from; empty where it has none."""
+        encoder = self.encoder(name)
+        if not encoder.start:
+            return ""
+        starts = next(e for e in self.encoders if e.name == encoder.start).members
+        return starts[0].name if len(starts) == 1 else next(m.name for m in starts if m.seed == encoder.seed)
+
+    def seen_by(self, name: str) -> list[str]:
+        """Names of the collections that an encoder, and what it started from, learnt from."""
+        start = self.start_of(name)
+        earlier = self.seen_by(start) if start else []
+        return list(dict.fromkeys([*self.encoder(name).collections, *earlier]))
+
+    def classification_recipe(self, name: str) -> dict[str, Any]:
+        """What `score_classes` needs to know of an evaluation."""
+        evaluation = self.classification(name)
+        compared = self._compared(evaluation)
+        content = evaluation.model_dump(mode="json", exclude={"name", "probe", "encoders"})
+        arms = {e.name: [m.name for m in e.members] for e in compared}
+        own = compared[0].recipe.get("classes")
+        collection = self.collection(evaluation.collection)
+        classes = own or classes_of(collection, evaluation.label)
+        more = {"classes": classes, "multi_label": several(collection, evaluation.label)}
+        return {**content, "evaluation": name, "arms": arms, **more}
 
     def summary_recipe(self) -> dict[str, Any]:
         """What `gather_scores` needs to know."""
         arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
         return {"arms": arms, "pools": [pool.model_dump(mode="json") for pool in self.pools]}
 
-    def judged(self, evaluation: Evaluation) -> list[str]:
+    def judged(self, evaluation: Evaluation | Classification) -> list[str]:
         """Names of the encoders that an evaluation compares, one a seed."""
         return [member.name for encoder in self._compared(evaluation) for member in encoder.members]
 
-    def _compared(self, evaluation: Evaluation) -> list[EncoderEntry]:
+    def _compared(self, evaluation: Evaluation | Classification) -> list[EncoderEntry]:
         if evaluation.encoders == "all":
             return self._able(evaluation)
         return [encoder for encoder in self.encoders if encoder.name in evaluation.encoders]
 
-    def _able(self, evaluation: Evaluation) -> list[EncoderEntry]:
-        """The encoders that can embed every collection of an evaluation, in study order."""
+    def _able(self, evaluation: Evaluation | Classification) -> list[EncoderEntry]:
+        """The encoders that an evaluation could compare, in study order.
+
+        Forests: those that can embed all its collections and learnt without labels, as few-shot curves of an encoder
+        that has seen all train labels would not be few-shot. Heads: those that learnt the label on the collection.
+        """
+        if isinstance(evaluation, Classification):
+            return able_classifiers(self.encoders, evaluation)
         collections = [self.collection(name) for name in evaluation.collections]
-        return [e for e in self.encoders if all(self.can_embed(e, c) for c in collections)]
+        return [e for e in self.encoders if not e.supervised and all(self.can_embed(e, c) for c in collections)]
 
 
 def _seen(collection: Collection) -> str:

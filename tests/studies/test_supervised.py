@@ -1,0 +1,87 @@
+"""Supervised training through the whole pipeline: from scratch, from an autoencoder, and with shuffled context."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from dag import snakemake
+
+from terraprobe.artifacts import read_json
+
+STUDY = Path(__file__).with_name("mini_supervised.yaml")
+ARMS = ("plain", "started", "cbn", "shuffled")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The study, run once."""
+    folder = tmp_path_factory.mktemp("supervised")
+    done = snakemake(folder, study=STUDY)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+def planned(folder, tmp_path, change):
+    """Jobs of a dry run after a change, by rule and what their log is called."""
+    content = yaml.safe_load(STUDY.read_text())
+    change(content)
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump(content))
+    done = snakemake(folder, "--dry-run", study=changed)
+    assert done.returncode == 0, done.stdout
+    return re.findall(r"^rule (\w+):.*?^    log: \S*/([\w-]+)\.log", done.stdout, re.MULTILINE | re.DOTALL)
+
+
+def test_it_runs_to_the_report(finished):
+    results = finished / "results/mini_supervised"
+    scores = pd.read_parquet(results / "classes/classes.parquet")
+    means = scores[(scores["encoder"] == "") & (scores["metric"] == "accuracy")]
+    assert set(means["arm"]) == {*ARMS, "majority"}
+    assert means["value"].between(0, 1).all()
+    assert (means["low"] <= means["value"]).all() and (means["value"] <= means["high"]).all()
+    assert set(means["n_test"]) == {int(scores["n_test"].iloc[0])}
+    html = (results / "report/index.html").read_text()
+    assert 'id="classes"' in html and 'id="table-classes-classes"' in html
+    assert "simulated test chips" in html
+    assert 'id="fewshot"' not in html
+    table = pd.read_csv(results / "report/tables/classes-classes.csv")
+    assert table["arm"].tolist() == [*ARMS, "majority"]
+    assert "plain (s2) was trained with labels (worldcover_class) on" in html
+    assert "started (s2) was trained with labels (worldcover_class, from the weights of auto) on" in html
+    assert "auto (s2) was trained without labels on" in html
+
+
+def test_only_the_scores_read_test_labels(finished):
+    results = finished / "results/mini_supervised"
+    for name in ("plain_s1", "started", "shuffled"):
+        assert not [p for p in inputs(results / f"predictions/{name}/land.parquet") if "labels" in p]
+    assert [p for p in inputs(results / "classes/classes.parquet") if p.endswith("labels.parquet")]
+    assert [p for p in inputs(results / "encoders/plain_s0/card.json") if p.endswith("labels.parquet")]
+    assert not [p for p in inputs(results / "encoders/auto/card.json") if "labels" in p]
+
+
+def inputs(artifact):
+    return read_json(artifact.with_name(f"{artifact.name}.prov.json"))["inputs"]
+
+
+def test_a_start_is_an_input_of_what_starts_from_it_alone(finished):
+    cards = {name: finished / f"results/mini_supervised/encoders/{name}/card.json" for name in ("plain_s0", "started")}
+    given = {name: any("encoders/auto/" in path for path in inputs(card)) for name, card in cards.items()}
+    assert given == {"plain_s0": False, "started": True}
+
+
+def test_a_second_run_does_nothing(finished):
+    done = snakemake(finished, study=STUDY)
+    assert "Nothing to be done" in done.stdout
+
+
+def test_another_autoencoder_trains_again_what_starts_from_it(finished, tmp_path):
+    jobs = planned(finished, tmp_path, lambda content: content["encoders"][0]["recipe"].update(ssim_weight=0.2))
+    assert {log for rule, log in jobs if rule == "pretrain_encoder"} == {"auto", "started"}
+
+
+def test_another_seed_of_the_resamples_trains_nothing(finished, tmp_path):
+    jobs = planned(finished, tmp_path, lambda content: content["evaluations"][0].update(seed=1))
+    assert {rule for rule, _ in jobs} <= {"score_classes", "write_report"}

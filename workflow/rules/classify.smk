@@ -1,0 +1,61 @@
+"""Supervised encoders: what their own heads call each chip, and how right that is. The test labels are read once."""
+
+
+rule predict_classes:
+    """Call the class of every chip of a collection by the frozen network; no label is read."""
+    input:
+        chips=f"{COLLECTION}/chips.parquet",
+        stores=lambda w: towers_read([w.encoder], w.collection),
+        context=lambda w: context_read([w.encoder], w.collection),
+        card=f"{ROOT}/encoders/{{encoder}}/card.json",
+        weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
+    output:
+        predictions=f"{ROOT}/predictions/{{encoder}}/{{collection}}.parquet",
+    log:
+        f"{ROOT}/logs/predict_classes/{{encoder}}-{{collection}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/predict_classes/{{encoder}}-{{collection}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    params:
+        recipe=lambda w: recipe(collection=w.collection),
+        code=lambda w: code("predict-classes", METHODS[STUDY.encoder(w.encoder).method]),
+    shell:
+        "python -m terraprobe predict-classes --chips {input.chips} --stores {input.stores} --context {input.context}"
+        " --card {input.card} --weights {input.weights} --recipe {params.recipe:q} --code {params.code}"
+        " --predictions {output.predictions} 2>&1 | tee -i {log} >&2"
+
+
+rule score_classes:
+    """Hold the classes of the test chips against what every encoder of an evaluation called them, once."""
+    input:
+        predictions=predictions,
+        chips=lambda w: classified(w, "chips.parquet"),
+        labels=lambda w: classified(w, "labels.parquet"),
+        # No score of a collection whose audit stops the run. Ancient: what the audit found changes no score.
+        audit=lambda w: ancient(classified(w, "leakage.json")),
+    output:
+        scores=f"{ROOT}/classes/{{evaluation}}.parquet",
+        regions=f"{ROOT}/classes/{{evaluation}}.regions.parquet",
+        differences=f"{ROOT}/classes/{{evaluation}}.differences.parquet",
+    log:
+        f"{ROOT}/logs/score_classes/{{evaluation}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/score_classes/{{evaluation}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        recipe=lambda w: recipe(**STUDY.classification_recipe(w.evaluation)),
+        code=code("score-classes"),
+    shell:
+        "python -m terraprobe score-classes --predictions {input.predictions} --chips {input.chips}"
+        " --labels {input.labels} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
+        " --regions {output.regions} --differences {output.differences} 2>&1 | tee -i {log} >&2"

@@ -1,0 +1,120 @@
+"""What a study says of labels: tasks of forests, and encoders that learn classes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from terraprobe.study.collections import Collection
+from terraprobe.study.encoders import EncoderEntry
+from terraprobe.study.evaluations import Classification, Evaluation
+from terraprobe.study.names import check_names
+
+if TYPE_CHECKING:
+    from terraprobe.study.whole import Study
+
+_SHAPE = ("towers", "conditioning", "stem_px", "width", "blocks")
+"""Keys of a recipe that the weights of an encoder depend on."""
+
+
+def classes_of(collection: Collection, label: str) -> list[str]:
+    """Classes of a chip-level label, by code; none where the collection does not have it."""
+    layers = [layer for layer in collection.label_layers if label in (layer.class_label, layer.present_label)]
+    return [layers[0].classes[code] for code in sorted(layers[0].classes)] if layers and label else []
+
+
+def class_labels(collection: Collection) -> list[str]:
+    """Names of a collection's chip-level labels that are classes."""
+    layers = [layer for layer in collection.label_layers if layer.classes]
+    return [name for layer in layers for name in (layer.class_label, layer.present_label)]
+
+
+def several(collection: Collection, label: str) -> bool:
+    """Whether a chip may have several classes of a label."""
+    return label in [layer.present_label for layer in collection.label_layers if layer.classes]
+
+
+def check_tasks(evaluation: Evaluation, collection: Collection, why: str = "") -> None:
+    """Refuse tasks of forests that are no number of a collection.
+
+    Raises:
+        ValueError: a task is not known, or is a class.
+    """
+    where = f"evaluations[{evaluation.name}].tasks"
+    values = [value for layer in collection.label_layers for value in layer.values]
+    for task in evaluation.tasks:
+        if task in class_labels(collection):
+            raise ValueError(
+                f"{where}: found {task!r}, which is a class; a forest's task asks for more of a number than the train "
+                f"median: allowed {', '.join(values) or 'none here'}. Classes are for probe: classifier"
+            )
+    check_names(evaluation.tasks, values, where, f"labels of {collection.name}{why}")
+
+
+def check_supervised(study: "Study", encoder: EncoderEntry) -> None:
+    """Refuse a label that a collection does not have, and a start that cannot be one.
+
+    Raises:
+        ValueError: names the key, what was found and what is allowed.
+    """
+    where = f"encoders[{encoder.name}]"
+    lists = []
+    for collection in map(study.collection, encoder.collections):
+        check_names([encoder.label], class_labels(collection), f"{where}.label", f"classes of {collection.name}")
+        lists.append(classes_of(collection, encoder.label))
+    if any(found != lists[0] for found in lists):
+        raise ValueError(
+            f"{where}.label: {encoder.label} has other classes in each of {', '.join(encoder.collections)}"
+        )
+    if "multi_label" in encoder.recipe:
+        found = encoder.recipe["multi_label"]
+        raise ValueError(f"{where}.recipe.multi_label: found {found}, allowed none: the label says it")
+    check_names(encoder.recipe.get("classes", []), lists[0], f"{where}.recipe.classes", f"of {encoder.label}")
+    if encoder.start:
+        _check_start(study, encoder)
+
+
+def _check_start(study: "Study", encoder: EncoderEntry) -> None:
+    where = f"encoders[{encoder.name}].start"
+    able = [e.name for e in study.encoders if not e.supervised]
+    check_names([encoder.start], able, where, "trained without labels")
+    start = next(e for e in study.encoders if e.name == encoder.start)
+    seeds = [member.seed for member in start.members]
+    lacking = [member.seed for member in encoder.members if member.seed not in seeds]
+    if len(seeds) > 1 and lacking:
+        raise ValueError(f"{where}: {start.name} has seeds {seeds}, not {lacking[0]}; give both the same seeds")
+    own, theirs = encoder.full_recipe, start.full_recipe
+    for key in _SHAPE:
+        if getattr(theirs, key, None) != getattr(own, key):
+            raise ValueError(
+                f"{where}: {start.name} is of another shape, its {key} is {_said(getattr(theirs, key, None))} and not "
+                f"{_said(getattr(own, key))}; weights fit a network of the same {', '.join(_SHAPE)} alone"
+            )
+
+
+def _said(value: object) -> str:
+    return repr(sorted(value) if isinstance(value, dict) else value)
+
+
+def able_classifiers(encoders: Sequence[EncoderEntry], evaluation: Classification) -> list[EncoderEntry]:
+    """The encoders that learnt an evaluation's label on its collection, in study order."""
+    return [e for e in encoders if e.label == evaluation.label and evaluation.collection in e.collections]
+
+
+def check_classification(study: "Study", evaluation: Classification) -> None:
+    """Refuse an evaluation whose label or encoders do not fit it.
+
+    Raises:
+        ValueError: names the key, what was found and what is allowed.
+    """
+    where = f"evaluations[{evaluation.name}]"
+    collection = study.collection(evaluation.collection)
+    check_names([evaluation.label], class_labels(collection), f"{where}.label", f"classes of {collection.name}")
+    able = able_classifiers(study.encoders, evaluation)
+    learnt = f"learnt {evaluation.label} on {collection.name}"
+    if evaluation.encoders != "all":
+        check_names(evaluation.encoders, [e.name for e in able], f"{where}.encoders", learnt)
+        able = [e for e in able if e.name in evaluation.encoders]
+    if not able:
+        raise ValueError(f"{where}.encoders: no encoder {learnt}; give one of method bioclim_supervised its label")
+    lists = {tuple(e.recipe.get("classes", ())) for e in able}
+    if len(lists) > 1:
+        raise ValueError(f"{where}.encoders: their recipes name different classes, allowed the same in all")
