@@ -6,7 +6,7 @@ import pytest
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.metrics import f1_scores, regional_gap
+from terraprobe.metrics import epochs_to, f1_scores, regional_gap
 from terraprobe.probes.classes import ClassesRecipe, score_classes
 from terraprobe.statistics import block_weights, stream_seed
 
@@ -194,3 +194,14 @@ def test_several_classes_a_chip(world):
     assert floor["majority"] == "tree"  # the one class that more than half of the train chips have
     constant = [1 - len(set(t.split()) ^ {"tree"}) / 3 for t in truth]
     assert floor["value"] == pytest.approx(np.array(constant)[test].mean())
+
+
+def test_epochs_to_a_level_by_hand():
+    fast, slow = np.array([0.5, 0.9, 1.0]), np.array([0.3, 0.5])
+    # Means: 0.4, 0.7, and 0.75, because the slow run ended with 0.5.
+    assert epochs_to(0.55, [fast, slow]) == pytest.approx(1.5)
+    assert epochs_to(0.72, [fast, slow]) == pytest.approx(2.4)
+    # Averaged first: the mean of the runs' own crossings would be 1.125 and never.
+    assert np.isnan(epochs_to(0.8, [fast, slow]))
+    assert epochs_to(0.4, [fast, slow]) == 1
+    assert np.isnan(epochs_to(0.5, []))

@@ -48,7 +48,9 @@ def encoders() -> list[TrainedEncoder]:
     notes = {
         name: EncoderNote(name=name, title=name, collections=("sim",), data="Simland (simulated)") for name in cards
     }
-    return [TrainedEncoder(notes[name], (card,), ()) for name, card in cards.items()]
+    curves = {"plain": [[0.94, 0.96]], "cbn": [[0.96, 0.96], [0.5, 0.6]]}
+    histories = {name: tuple(pd.DataFrame({"val_accuracy": run}) for run in runs) for name, runs in curves.items()}
+    return [TrainedEncoder(notes[name], (card,), histories[name]) for name, card in cards.items()]
 
 
 def test_the_table_says_what_each_model_is(scored: Any) -> None:
@@ -59,8 +61,9 @@ def test_the_table_says_what_each_model_is(scored: Any) -> None:
     assert rows["plain"][1:6] == ["simulated", "plain", "none", "fresh", "1"]
     assert rows["cbn"][1:6] == ["simulated", "CBN", "shuffled", "auto", "2"]
     assert rows["cbn"][6:10] == ["1.000", "0.000", "1.000", "1.000"]
-    assert rows["plain"][6] == rows["majority class"][6] == rows["cbn"][13]
+    assert rows["plain"][6] == rows["majority class"][6] == rows["cbn"][14]
     assert rows["cbn"][12] == ""  # one region alone: no Gen-Geo
+    assert [rows[name][13] for name in rows] == ["1.5", "", ""]  # the second run of `cbn` never gets there
 
 
 def test_regions_stand_side_by_side(scored: Any) -> None:
@@ -103,7 +106,7 @@ def test_a_study_of_heads_alone_has_a_page(study: Any, scored: Any, tmp_path: Pa
     history = study.root / "encoders/clip3_s2/history.parquet"
     arguments["histories"] = []
     for arm in ARMS:
-        write_table(folder / "encoders" / arm / "history.parquet", pd.read_parquet(history))
+        write_table(folder / "encoders" / arm / "history.parquet", pd.read_parquet(history).assign(val_accuracy=0.5))
         arguments["histories"].append(folder / "encoders" / arm / "history.parquet")
     recipe = study.recipe.model_copy(
         update={"encoders": tuple(notes), "evaluations": (), "pools": (), "classifications": (NOTE,)}

@@ -4,7 +4,7 @@ A score of a set of chips is a function of four counts; kept per block of the te
 interval over places needs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -102,6 +102,33 @@ def regional_gap(right: NDArray[np.float64], region: NDArray[np.str_]) -> float:
         return float("nan")
     own = np.array([right[region == name].mean() for name in names])
     return float(np.sqrt(np.mean((own - right.mean()) ** 2)))
+
+
+def epochs_to(level: float, curves: Sequence[NDArray[np.float64]]) -> float:
+    """Eff-p of `bioclim` (Leonhardt et al.): after how many epochs validation accuracy reaches a level.
+
+    The curves are averaged first and the crossing is interpolated between epochs [I: the paper's 13.208 is no whole
+    number]. A run that ended early keeps its last accuracy [D].
+
+    Args:
+        level: p, an accuracy in [0, 1].
+        curves: validation accuracy after each epoch, one curve a run, (epoch,).
+
+    Returns:
+        Epochs, 1 for a level that the first epoch reaches; NaN where the mean never does.
+    """
+    longest = max((len(curve) for curve in curves), default=0)
+    if longest == 0:
+        return float("nan")
+    mean = np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
+    reached = np.flatnonzero(mean >= level)
+    if not len(reached):
+        return float("nan")
+    last = int(reached[0])
+    if last == 0:
+        return 1.0
+    below, above = mean[last - 1], mean[last]
+    return float(last + (level - below) / (above - below))
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from terraprobe.metrics import epochs_to
 from terraprobe.probes.classes import MAJORITY
 from terraprobe.report.inputs import TrainedEncoder
 from terraprobe.report.notes import ClassificationNote
@@ -26,6 +27,7 @@ def arms_of(note: ClassificationNote, scores: pd.DataFrame, encoders: Sequence[T
     """
     own = scores[(scores["evaluation"] == note.name) & (scores["encoder"] == "")]
     known = {encoder.note.name: encoder.card for encoder in encoders}
+    efficiency = {e.note.name: _epochs(e, note.efficiency_at) for e in encoders if e.note.name in set(own["arm"])}
     rows = []
     order = [name for name in [*known, MAJORITY] if name in set(own["arm"])]
     for arm in order:
@@ -34,10 +36,15 @@ def arms_of(note: ClassificationNote, scores: pd.DataFrame, encoders: Sequence[T
         accuracy, absent = by["accuracy"], {"value": float("nan"), "sd": float("nan")}
         values = {name: by.get(name, absent)["value"] for name in _MEANS}
         spread = {f"{name}_sd": by.get(name, absent)["sd"] for name in ("gen_ml", "gen_geo")}
-        rows.append({**accuracy, **_what(known.get(arm)), **values, **spread, "data": note.kind})
+        rows.append({**accuracy, **_what(known.get(arm)), **values, **spread,
+                     "epochs": efficiency.get(arm, float("nan")), "data": note.kind})  # fmt: skip
     frame = pd.DataFrame(rows)
     floor = frame.loc[frame["arm"] == MAJORITY, "value"]
     return frame.assign(floor=float(floor.iloc[0]), several=bool((own["metric"] == "f1_micro").any()))
+
+
+def _epochs(encoder: TrainedEncoder, level: float) -> float:
+    return epochs_to(level, [history["val_accuracy"].to_numpy(float) for history in encoder.histories])
 
 
 def _what(card: Mapping[str, Any] | None) -> dict[str, str]:
@@ -70,6 +77,7 @@ def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
         Column("train_accuracy", "train accuracy", score, number=True),
         Column("gen_ml", "Gen-ML", signed, number=True),
         Column("gen_geo", "Gen-Geo", score, number=True),
+        Column("epochs", f"Eff-{note.efficiency_at:g}", "{:.1f}".format, number=True),
         *(f1 if arms["several"].any() else []),
         Column("floor", "majority class", score, number=True),
         Column("n_train", "train chips", whole, number=True),
@@ -78,7 +86,8 @@ def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
     )
     caption = (
         "Means over seeds; 95 % intervals over test blocks, then seeds. Gen-ML: train minus test accuracy. Gen-Geo: "
-        "root mean square over regions of their accuracy minus the overall one. Shares, not per cent."
+        "root mean square over regions of their accuracy minus the overall one. Shares, not per cent. Eff: epochs "
+        "until the mean validation accuracy of all seeds reaches the level, not weighted by the time of an epoch."
     )
     return Table(f"classes-{note.name}", caption, columns, arms)
 

@@ -79,12 +79,14 @@ class ClassificationNote(Recipe):
         title: short, for headings.
         collection: whose chips are judged.
         simulated: whether they are simulated.
+        efficiency_at: p of Eff-p.
     """
 
     name: str
     title: str
     collection: str
     simulated: bool
+    efficiency_at: float = 0.95
 
     @property
     def kind(self) -> str:

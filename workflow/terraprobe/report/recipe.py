@@ -59,6 +59,7 @@ def _classification(evaluation: "Classification", study: Study) -> Classificatio
         title=f"{_title(evaluation.label)} on {_title(evaluation.collection)}",
         collection=evaluation.collection,
         simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
+        efficiency_at=evaluation.efficiency_at,
     )
 
 

@@ -76,6 +76,7 @@ class Classification(Recipe):
         collection: whose chips are judged; each encoder was trained on it.
         label: chip-level classes, which the encoders learnt.
         encoders: names, or `all` that learnt the label on the collection.
+        efficiency_at: validation accuracy p of Eff-p, the epochs that it takes to reach it.
         resamples: of the test blocks, for the intervals.
         seed: of the resamples.
     """
@@ -85,6 +86,7 @@ class Classification(Recipe):
     collection: str
     label: str
     encoders: Literal["all"] | list[str] = "all"
+    efficiency_at: float = Field(0.95, gt=0, le=1)
     resamples: int = Field(2000, ge=100)
     seed: int = Field(0, ge=0, lt=2**63)
 

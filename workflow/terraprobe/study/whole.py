@@ -215,7 +215,7 @@ class Study(Recipe):
         """What `score_classes` needs to know of an evaluation."""
         evaluation = self.classification(name)
         compared = self._compared(evaluation)
-        content = evaluation.model_dump(mode="json", exclude={"name", "probe", "encoders"})
+        content = evaluation.model_dump(mode="json", exclude={"name", "probe", "encoders", "efficiency_at"})
         arms = {e.name: [m.name for m in e.members] for e in compared}
         own = compared[0].recipe.get("classes")
         collection = self.collection(evaluation.collection)
