@@ -1,6 +1,7 @@
 """A small world for the tests of training and embedding: 40 chips of 32 px that share one latent pattern."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,18 @@ def in_child(work: Any) -> int:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def pretrain_until_killed(step: int, *args: Any, **options: Any) -> None:
+    """`pretrain`, whose process is killed after a step; for a child process alone."""
+    from terraprobe.loop import Trainer
+
+    real = Trainer._train_step
+
+    def train_step(self: Trainer) -> None:
+        real(self)
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Trainer._train_step = train_step
+    pretrain(*args, **options)

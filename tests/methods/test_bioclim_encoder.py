@@ -1,6 +1,5 @@
 """`bioclim` trained and put to use: resuming, the card, embeddings in context, and what is refused."""
 
-import os
 import signal
 
 import geopandas as gpd
@@ -9,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pretraining import CHIPS, TINY_BIOCLIM, in_child, make_optical, pretrain, specs
+from pretraining import CHIPS, TINY_BIOCLIM, in_child, make_optical, pretrain, pretrain_until_killed, specs
 from terraprobe import loop
 from terraprobe.artifacts import read_json, read_table, write_table
 from terraprobe.chips.store import ChipStore
@@ -17,7 +16,6 @@ from terraprobe.collections.chiptable import CONTEXT, read_context
 from terraprobe.embed import EmbedRecipe, embed_chips
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
-from terraprobe.loop import Trainer
 from terraprobe.pool import ChipPool
 
 FILES = ("encoder.safetensors", "card.json", "history.parquet")
@@ -60,18 +58,10 @@ def test_two_runs_give_equal_bytes_and_a_killed_one_too(land, conditioned, tmp_p
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "WRITE_SHARE", float("inf"))
 
-    def doomed():
-        real = Trainer._train_step
-
-        def train_step(self):
-            real(self)
-            if self.step == 4:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        Trainer._train_step = train_step
-        pretrain(land, tmp_path, method="bioclim", conditioning="cbn")
-
-    assert in_child(doomed) == -signal.SIGKILL
+    assert (
+        in_child(lambda: pretrain_until_killed(4, land, tmp_path, method="bioclim", conditioning="cbn"))
+        == -signal.SIGKILL
+    )
     assert list(tmp_path.glob("state-*/step-*.pt"))
     pretrain(land, tmp_path, method="bioclim", conditioning="cbn")
     assert contents(tmp_path) == contents(conditioned)

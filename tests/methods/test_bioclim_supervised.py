@@ -1,6 +1,5 @@
 """`bioclim_supervised`: the head, what is learnt, early stopping, resuming, a start from an autoencoder, prediction."""
 
-import os
 import signal
 
 import numpy as np
@@ -9,7 +8,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pretraining import CHIPS, TINY_SUPERVISED, add_classes, in_child, make_optical, pretrain, specs
+from pretraining import (
+    CHIPS,
+    TINY_SUPERVISED,
+    add_classes,
+    in_child,
+    make_optical,
+    pretrain,
+    pretrain_until_killed,
+    specs,
+)
 from terraprobe import loop
 from terraprobe.artifacts import read_json, read_table, write_table
 from terraprobe.collections.chiptable import read_context
@@ -150,18 +158,7 @@ def test_a_killed_run_ends_where_a_whole_one_does(land, tmp_path, monkeypatch, s
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(loop, "WRITE_SHARE", float("inf"))
 
-    def doomed():
-        real = Trainer._train_step
-
-        def train_step(self):
-            real(self)
-            if self.step == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        Trainer._train_step = train_step
-        pretrain(land, tmp_path / "cut", **options)
-
-    assert in_child(doomed) == -signal.SIGKILL
+    assert in_child(lambda: pretrain_until_killed(step, land, tmp_path / "cut", **options)) == -signal.SIGKILL
     for _ in range(2):  # the second finds a state that is at its end
         assert contents(pretrain(land, tmp_path / "cut", **options)) == contents(whole)
     assert read_json(whole / "card.json")["epochs_run"] < options["epochs"]
