@@ -31,6 +31,9 @@ CELL_PX = 2048
 Tiles = Mapping[Path, Mapping[str, Any]]
 """Raw files, and what the manifest says of each."""
 
+Bounds = tuple[float, float, float, float]
+"""(west, south, east, north) in degrees."""
+
 
 class CutRecipe(Recipe):
     """Recipe of `cut_chips`.
@@ -211,7 +214,7 @@ class _BandCutter(_Cutter):
 
     def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
         image = self.empty(self.channels, cell.grid.height, cell.grid.width)
-        for tile in _near(self.tiles, cell.grid):
+        for tile in _near(self.tiles, _lonlat(cell)):
             with open_raster(tile.path, tile.uri) as dataset:
                 for channel, band in enumerate(self.bands):
                     if band in tile.bands:
@@ -244,9 +247,9 @@ class _PairCutter(_Cutter):
 
     def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
         chips = self.empty(len(cell.chips), self.channels, chip_px, chip_px)
-        used = np.zeros(len(cell.chips), int)
+        used, bounds = np.zeros(len(cell.chips), int), _lonlat(cell)
         for pair in sorted(self.pairs):
-            near = _near(self.pairs[pair], cell.grid)
+            near = _near(self.pairs[pair], bounds)
             if not near:
                 continue
             image = self.empty(1, cell.grid.height, cell.grid.width)
@@ -274,8 +277,11 @@ def _meet(one: tuple[Any, ...], other: tuple[Any, ...]) -> Any:
     return (one[0] <= other[2]) & (other[0] <= one[2]) & (one[1] <= other[3]) & (other[1] <= one[3])
 
 
-def _near(tiles: list[Tile], grid: Grid) -> list[Tile]:
-    bounds = lonlat_bounds(grid.crs, grid.bounds)
+def _lonlat(cell: Cell) -> Bounds:
+    return lonlat_bounds(cell.grid.crs, cell.grid.bounds)
+
+
+def _near(tiles: list[Tile], bounds: Bounds) -> list[Tile]:
     return [tile for tile in tiles if _meet(tile.lonlat, bounds)]
 
 

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from terraprobe.probes.bench import Bench, Problem, Source
 from terraprobe.probes.episodes import FULL, forest_seed
 from terraprobe.probes.features import KEYS, FeatureSet
 from terraprobe.probes.forest_scores import ScoreBook, Setting
-from terraprobe.probes.optimism import deal_at_random, optimism_row, optimism_table
+from terraprobe.probes.optimism import Judge, deal_at_random, optimism_row, optimism_table
 from terraprobe.probes.tasks import Task
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
@@ -246,11 +246,12 @@ def score_forest(
         for features in sets:
             problem = Problem(bench, features, name, task["threshold"])
             choice = choices.get((*features.key.values(), name))
-            _score_one(book, problem, task, choice, recipe)
+            trees, depth = _forest(choice)
+            # Kept: the gap asks again for the first forest on all train chips.
+            judge = cache(partial(_call, trees=trees, depth=depth, seed=recipe.seed))
+            _score_one(book, problem, task, choice, recipe, judge)
             if own and not _reason(problem, task, choice):  # chips of two collections cannot be dealt as one
-                trees, depth = _forest(choice)
-                judge = partial(_call, trees=trees, depth=depth, seed=forest_seed(recipe.seed, 0))
-                gaps.append(optimism_row(bench, dealt, features, task, judge))
+                gaps.append(optimism_row(problem, dealt, task, judge))
         progress(f"{recipe.evaluation}: task {done} of {len(recipe.tasks)} ({name}) scored")
     write_table(scores, book.scores())
     write_table(blocks, book.blocks())
@@ -272,7 +273,12 @@ def _majority(bench: Bench) -> list[FeatureSet]:
 
 
 def _score_one(
-    book: ScoreBook, problem: Problem, task: dict[str, Any], choice: dict[str, Any] | None, recipe: ForestRecipe
+    book: ScoreBook,
+    problem: Problem,
+    task: dict[str, Any],
+    choice: dict[str, Any] | None,
+    recipe: ForestRecipe,
+    judge: Judge,
 ) -> None:
     """Score every size and episode of one task on one feature set."""
     reason = _reason(problem, task, choice)
@@ -282,11 +288,9 @@ def _score_one(
             book.refuse(problem, task, n_shots, reason or f"not available: {len(problem.train)} labelled train chips")
             continue
         for episode in range(recipe.repeats if n_shots else recipe.full_repeats):
-            drawn = problem.draw(episode, n)
-            trees, depth = _forest(choice)
-            y = problem.positive[drawn]
-            setting = Setting(n_shots, episode, n, trees, depth, constant=bool(y.all() or not y.any()))
-            book.add(problem, task, setting, _call(problem, drawn, trees, depth, forest_seed(recipe.seed, episode)))
+            y = problem.positive[problem.draw(episode, n)]
+            setting = Setting(n_shots, episode, n, *_forest(choice), constant=bool(y.all() or not y.any()))
+            book.add(problem, task, setting, judge(problem, episode, n))
 
 
 def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | None) -> str:
@@ -304,11 +308,12 @@ def _reason(problem: Problem, task: dict[str, Any], choice: dict[str, Any] | Non
     return str(choice["reason"]) if choice else ""
 
 
-def _call(problem: Problem, drawn: NDArray[np.intp], trees: int, depth: int, seed: int) -> NDArray[np.bool_]:
-    test, y = problem.test, problem.positive[drawn]
+def _call(problem: Problem, episode: int, n: int, *, trees: int, depth: int, seed: int) -> NDArray[np.bool_]:
+    """Train on an episode's draw of `n` chips and call the test chips."""
+    drawn, test = problem.draw(episode, n), problem.test
+    y = problem.positive[drawn]
     if not trees:
         return np.full(len(test), y.mean() > 0.5)
-    called: NDArray[np.bool_] = predict_forest(
-        problem.x(drawn), y, problem.x(test), trees=(trees,), depth=depth, seed=seed
-    )[0]
+    inputs = problem.x(drawn), y, problem.x(test)
+    called: NDArray[np.bool_] = predict_forest(*inputs, trees=(trees,), depth=depth, seed=forest_seed(seed, episode))[0]
     return called

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from terraprobe.metrics import METRICS, block_counts
 from terraprobe.probes.bench import Bench, Problem
-from terraprobe.probes.features import KEYS, FeatureSet
+from terraprobe.probes.features import KEYS
 
 COLUMNS = (
     "evaluation", "collection", *KEYS, "task", "metric", "n_train", "n_test", "value_random", "value_spatial", "gap",
@@ -26,8 +26,8 @@ GAP_KEY = COLUMNS[:7]
 
 _DEAL = 3  # no other stream of random numbers of a seed: those of episodes have three words
 
-Judge = Callable[[Problem, NDArray[np.intp]], NDArray[np.bool_]]
-"""Train on the drawn chips of a problem and call its test chips."""
+Judge = Callable[[Problem, int, int], NDArray[np.bool_]]
+"""Train on an episode's draw of so many chips of a problem and call its test chips."""
 
 
 def deal_at_random(bench: Bench) -> Bench:
@@ -40,17 +40,14 @@ def deal_at_random(bench: Bench) -> Bench:
     return replace(bench, chips=bench.chips.assign(split=split))
 
 
-def optimism_row(
-    bench: Bench, dealt: Bench, features: FeatureSet, task: Mapping[str, Any], judge: Judge
-) -> dict[str, Any]:
+def optimism_row(problem: Problem, dealt: Bench, task: Mapping[str, Any], judge: Judge) -> dict[str, Any]:
     """Score one task on one feature set under both splits, with all train chips.
 
     Both values are of the first episode's forest, so that they differ in the split alone.
 
     Args:
-        bench: with the collection's own split.
+        problem: the task on the feature set, with the collection's own split.
         dealt: of `deal_at_random`.
-        features: the feature set.
         task: entry of the selection file; its threshold holds for the collection's own split, the random deal has
             that of its own train chips.
         judge: trains and calls.
@@ -59,11 +56,10 @@ def optimism_row(
         `KEYS` and the columns from `task` on; NaN where a side has no chips or its test chips are of one class.
     """
     name, metric = str(task["name"]), str(task["metric"])
-    spatial = Problem(bench, features, name, task["threshold"])
-    random = Problem(dealt, features, name, dealt.task(name).threshold)
-    value_random, value_spatial = (_value(problem, metric, judge) for problem in (random, spatial))
+    random = Problem(dealt, problem.features, name, dealt.task(name).threshold)
+    value_random, value_spatial = (_value(one, metric, judge) for one in (random, problem))
     return {
-        **features.key,
+        **problem.features.key,
         "task": name,
         "metric": metric,
         "n_train": len(random.train),
@@ -78,7 +74,7 @@ def _value(problem: Problem, metric: str, judge: Judge) -> float:
     test = problem.test
     if not len(problem.train) or not len(test):
         return float("nan")
-    called = judge(problem, problem.draw(0, len(problem.train)))
+    called = judge(problem, 0, len(problem.train))
     counts = block_counts(problem.positive[test], called, np.zeros(len(test), np.intp), 1)[0]
     return float(METRICS[metric](counts))
 
