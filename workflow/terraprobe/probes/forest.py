@@ -249,7 +249,7 @@ def score_forest(
             trees, depth = _forest(choice)
             # Kept: the gap asks again for the first forest on all train chips.
             judge = cache(partial(_call, trees=trees, depth=depth, seed=recipe.seed))
-            _score_one(book, problem, task, choice, recipe, judge)
+            _score_one(book, problem, task, choice, recipe, judge=judge)
             if own and not _reason(problem, task, choice):  # chips of two collections cannot be dealt as one
                 gaps.append(optimism_row(problem, dealt, task, judge))
         progress(f"{recipe.evaluation}: task {done} of {len(recipe.tasks)} ({name}) scored")
@@ -278,6 +278,7 @@ def _score_one(
     task: dict[str, Any],
     choice: dict[str, Any] | None,
     recipe: ForestRecipe,
+    *,
     judge: Judge,
 ) -> None:
     """Score every size and episode of one task on one feature set."""
