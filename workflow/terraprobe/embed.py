@@ -21,7 +21,7 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.stage import In, Ins, Outs, Recipe, progress
 
-BATCH = 256
+BATCH = 128
 """Images a forward pass: larger ones leave a CPU's cache."""
 
 CONCAT = "concat"
