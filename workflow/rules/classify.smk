@@ -1,4 +1,4 @@
-"""Supervised encoders: what their own heads call each chip, and how right that is. The test labels are read once."""
+"""Supervised encoders: what their own heads call each chip, how right that is, and where in a chip they see it."""
 
 
 rule predict_classes:
@@ -59,3 +59,35 @@ rule score_classes:
         "python -m terraprobe score-classes --predictions {input.predictions} --chips {input.chips}"
         " --labels {input.labels} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
         " --regions {output.regions} --differences {output.differences} 2>&1 | tee -i {log} >&2"
+
+
+rule attribute_classes:
+    """Where in a few test chips one encoder sees a class: pictures alone, which choose nothing."""
+    input:
+        chips=lambda w: classified(w, "chips.parquet"),
+        stores=lambda w: towers_read([w.encoder], STUDY.classification(w.evaluation).collection),
+        context=lambda w: context_read([w.encoder], STUDY.classification(w.evaluation).collection),
+        card=f"{ROOT}/encoders/{{encoder}}/card.json",
+        weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
+        labels=lambda w: classified(w, "labels.parquet"),
+        audit=lambda w: ancient(classified(w, "leakage.json")),
+    output:
+        maps=f"{ROOT}/attributions/{{evaluation}}/{{encoder}}.npz",
+    log:
+        f"{ROOT}/logs/attribute_classes/{{evaluation}}-{{encoder}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/attribute_classes/{{evaluation}}-{{encoder}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=1,
+    params:
+        recipe=lambda w: recipe(**STUDY.attribution_recipe(w.evaluation)),
+        code=lambda w: code("attribute-classes", METHODS[STUDY.encoder(w.encoder).method]),
+    shell:
+        "python -m terraprobe attribute-classes --chips {input.chips} --stores {input.stores} --context {input.context}"
+        " --card {input.card} --weights {input.weights} --labels {input.labels} --recipe {params.recipe:q}"
+        " --code {params.code} --maps {output.maps} 2>&1 | tee -i {log} >&2"

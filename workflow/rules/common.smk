@@ -186,6 +186,32 @@ def classified(w, name):
     return f"{ROOT}/collections/{STUDY.classification(w.evaluation).collection}/{name}"
 
 
+def attributions():
+    """Where the heads of all evaluations see their classes."""
+    return [f"{ROOT}/attributions/{v.name}/{e}.npz" for v in STUDY.classifications for e in STUDY.judged(v)]
+
+
+def reconstructed(w):
+    """The collection that autoencoders are judged on."""
+    return STUDY.reconstruction(w.evaluation).collection
+
+
+def machine_labels(w):
+    """The chip-level labels that a support vector machine learns, or nothing where none does."""
+    evaluation = STUDY.reconstruction(w.evaluation)
+    return labels_of(evaluation.collection) if evaluation.label else []
+
+
+def reconstructions(suffix):
+    """One file of every autoencoder of every evaluation."""
+    return [f"{ROOT}/reconstruction/{v.name}/{e}.{suffix}" for v in STUDY.reconstructions for e in STUDY.judged(v)]
+
+
+def reconstruction_files(kind=""):
+    """One file of every evaluation of autoencoders."""
+    return [f"{ROOT}/reconstruction/{v.name}{kind}.parquet" for v in STUDY.reconstructions]
+
+
 def class_files(kind=""):
     """One file of every evaluation of heads."""
     return [f"{ROOT}/classes/{v.name}{kind}.parquet" for v in STUDY.classifications]
