@@ -202,9 +202,11 @@ def machine_labels(w):
     return labels_of(evaluation.collection) if evaluation.label else []
 
 
-def reconstructions(suffix):
-    """One file of every autoencoder of every evaluation."""
-    return [f"{ROOT}/reconstruction/{v.name}/{e}.{suffix}" for v in STUDY.reconstructions for e in STUDY.judged(v)]
+def reconstructed_images():
+    """Chips that autoencoders gave back; of several seeds the first."""
+    first = {e.members[0].name for e in STUDY.encoders}
+    judged = [(v.name, e) for v in STUDY.reconstructions for e in STUDY.judged(v) if e in first]
+    return [f"{ROOT}/reconstruction/{v}/{e}.npz" for v, e in judged]
 
 
 def reconstruction_files(kind=""):

@@ -103,7 +103,8 @@ class _Values:
     def rows(self, recipe: ReconstructionRecipe) -> list[dict[str, Any]]:
         """Rows of every trained encoder, then of every arm."""
         where = {"evaluation": recipe.evaluation, "collection": recipe.collection, "label": recipe.label}
-        few = {"few_blocks": self.means.n_blocks < MIN_BLOCKS, **self.counts}
+        n_blocks = self.means.n_blocks
+        few = {**self.counts, "n_blocks": n_blocks, "few_blocks": n_blocks < MIN_BLOCKS}
         found = []
         for (arm, init), values in self.arms.items():
             by_encoder = values.mean(axis=1)

@@ -228,7 +228,7 @@ class Study(Recipe):
         """What `score_classes` needs to know of an evaluation."""
         evaluation = self.classification(name)
         own = {"resamples": evaluation.resamples, "seed": evaluation.seed}
-        return {"evaluation": name, **self._called(evaluation), **own, "arms": self._arms(evaluation)}
+        return {"evaluation": name, **self._called(evaluation), **own, "arms": self.arms(evaluation)}
 
     def attribution_recipe(self, name: str) -> dict[str, Any]:
         """What `attribute_classes` needs to know of an evaluation."""
@@ -254,13 +254,14 @@ class Study(Recipe):
         """What `score_reconstruction` needs to know of an evaluation."""
         evaluation = self.reconstruction(name)
         own = {"resamples": evaluation.resamples, "seed": evaluation.seed}
-        return {"evaluation": name, **self._learnt(evaluation), **own, "arms": self._arms(evaluation)}
+        return {"evaluation": name, **self._learnt(evaluation), **own, "arms": self.arms(evaluation)}
 
     def _learnt(self, evaluation: Reconstruction) -> dict[str, Any]:
         classes = classes_of(self.collection(evaluation.collection), evaluation.label)
         return {"collection": evaluation.collection, "label": evaluation.label, "classes": classes}
 
-    def _arms(self, evaluation: AnyEvaluation) -> dict[str, list[str]]:
+    def arms(self, evaluation: AnyEvaluation) -> dict[str, list[str]]:
+        """Names of the entries that an evaluation compares, each to its encoders, one a seed."""
         return {e.name: [m.name for m in e.members] for e in self._compared(evaluation)}
 
     def summary_recipe(self) -> dict[str, Any]:
