@@ -64,6 +64,12 @@ class Bioclim(ClimateResNet):
     notes = (
         Note("loss", "(1 - lambda) L1 + lambda (1 - SSIM)", Source("P", "sec. 1 Losses")),
         Note("SSIM", "11 x 11 Gaussian, sigma 1.5 px, K1 .01, K2 .03", Source("D", "sec. 1 gives no window")),
+        Note("SVM on z", "RBF, min-max scaled by train chips", Source("C", "sec. 1 Evaluation")),
+        Note(
+            "C and width of the SVM",
+            "1 and 1 / (values x variance), as scikit-learn's",
+            Source("D", "stated nowhere"),
+        ),
         Note("kept checkpoint", "lowest validation loss, fixed batches", Source("C", "sec. 1 Optimiser")),
         Note("decoder", "ConvT(512, 512, 4), the stages mirrored, ConvT k2 s2, sigmoid", Source("C", "sec. 1 Decoder")),
         Note(

@@ -163,13 +163,13 @@ def draw_attributions(
             rows.append(Row(f"{encoder.note.name}{runs}", images, list(mean)))
         figure = draw_rows(rows, f"Where models see {name} ({collection.note.title}, {note.kind})")
         models = ", ".join(encoder.note.name for encoder in encoders)
-        alt = (
-            f"{len(own)} test chips of class {name} side by side; rows: the chip in {words}, then Grad-CAM of {models}."
-        )
+        count = f"{len(own)} test chip{'s' if len(own) > 1 else ''}"
+        alt = f"{count} of class {name} side by side; rows: the chip in {words}, then Grad-CAM of {models}."
         caption = (
-            f"Grad-CAM of class {name} on {len(own)} test chips of it, drawn by seed ({collection.note.title}, "
+            f"Grad-CAM of class {name} on {count} of it, drawn by seed ({collection.note.title}, "
             f"{note.kind}): bright where the last features before pooling speak for the class, dark where they do not. "
-            "Each run is brought to a maximum of 1, upsampled bicubically, then averaged over seeds."
+            "Each run is brought to a maximum of 1, upsampled bicubically, then averaged over seeds. Context "
+            "enters as in the predictions."
         )
         pictures.append(gallery.add(f"classes-{note.name}-gradcam-{name}", figure, alt, caption))
     return pictures

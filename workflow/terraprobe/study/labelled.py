@@ -119,7 +119,7 @@ def check_classification(study: "Study", evaluation: Classification) -> None:
     if len(lists) > 1:
         raise ValueError(f"{where}.encoders: their recipes name different classes, allowed the same in all")
     classes = next(iter(lists)) or classes_of(collection, evaluation.label)
-    check_names(evaluation.gradcam, classes, f"{where}.gradcam", f"classes that the encoders of {where} learn")
+    check_names(evaluation.gradcam, classes, f"{where}.gradcam", "that the encoders learn")
 
 
 def check_reconstruction(study: "Study", evaluation: Reconstruction) -> None:
