@@ -61,8 +61,8 @@ def test_test_chips_of_the_named_class_are_drawn(land, encoder, tmp_path):
 def test_by_default_the_two_classes_of_the_most_test_chips(land, encoder, tmp_path):
     counts = classes_of_test_chips(land).value_counts()
     found = attribute(land, encoder, tmp_path)
-    assert len(set(counts)) == len(counts), "the classes of this world must not tie"
-    assert list(dict.fromkeys(found["classes"].tolist())) == counts.index[:2].tolist()
+    assert counts["dark"] > counts["mid"] == counts["bright"]  # of two that tie the lower code
+    assert list(dict.fromkeys(found["classes"].tolist())) == ["dark", "mid"]
 
 
 def test_equal_bytes_and_another_seed_draws_others(land, encoder, tmp_path):

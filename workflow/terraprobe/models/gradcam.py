@@ -22,11 +22,11 @@ def grad_cam(forward: Callable[[], Tensor], layer: nn.Module, classes: Tensor) -
     hook = layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     try:
         with torch.enable_grad():
-            scores = forward()
+            asked = forward().gather(1, classes[:, None]).sum()
     finally:
         hook.remove()
     (features,) = seen
-    (gradient,) = torch.autograd.grad(scores.gather(1, classes[:, None]).sum(), features)
+    (gradient,) = torch.autograd.grad(asked, features)
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     return F.relu((weights * features).sum(dim=1)).detach().float()
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _NATURAL = ("B04", "B03", "B02")
 _ROW_IN, _HEAD_IN, _SIDE_IN = 0.22, 0.6, 3.9
-_LARGEST_IN = 1.0
+_COLUMNS = 4
+"""At least so many places in a row: fewer chips stand at its left, as large as in other pictures."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Row:
 
 def draw_rows(rows: Sequence[Row], title: str) -> "MplFigure":
     """Rows of images of the same chips, with a title for each row; call it within `house_style`."""
-    columns = max(len(row.images) for row in rows)
-    side = min(_LARGEST_IN, _SIDE_IN / columns)
+    columns = max(_COLUMNS, *(len(row.images) for row in rows))
+    side = _SIDE_IN / columns
     figure, axes = themed_figure((side + _ROW_IN) * len(rows) + _HEAD_IN, len(rows), columns)
     for ax in axes.flat:
         ax.set_axis_off()

@@ -70,7 +70,7 @@ def _prior(
     ax = axes[0, 0]
     key = {}
     for k, region in enumerate(regions):
-        key[f"{region} ({int(counts[region].sum()):,})"] = CYCLE[k % len(CYCLE)]
+        key[region] = CYCLE[k % len(CYCLE)]
         places = np.arange(len(shown)) + (k - (len(regions) - 1) / 2) * thick
         ax.barh(places, 100 * shown[region], height=thick * 0.9, color=CYCLE[k % len(CYCLE)])
     ax.set_yticks(range(len(shown)), list(shown.index))
@@ -81,9 +81,10 @@ def _prior(
     colour_key(figure, key)
     most = ", ".join(f"{region}: {shown[region].idxmax()} {shown[region].max():.0%}" for region in regions)
     alt = f"Bars of the share of each class of {note.label} among train chips, a bar a region; most common: {most}."
+    counted = ", ".join(f"{region} {int(counts[region].sum()):,}" for region in regions)
     caption = (
         f"Prior shift: how common each class of {note.label} is among the train chips of each region "
-        f"({collection.note.title}, {note.kind}); in brackets the number counted."
+        f"({collection.note.title}, {note.kind}). Counted: {counted}."
     )
     return gallery.add(f"classes-{note.name}-regions", figure, alt, caption)
 
@@ -116,7 +117,7 @@ def _covariate(
     alt = f"Chips of class {name} of {collection.note.title} in {words}, a row for each region: {', '.join(chosen)}."
     caption = (
         f"Covariate shift: train chips of one class, {name}, in {words} and one stretch, drawn by seed; a row is a "
-        f"region ({collection.note.title}, {note.kind})."
+        f"region ({collection.note.title}, {note.kind}). White: not observed, or brighter than the stretch."
     )
     return [gallery.add(f"classes-{note.name}-one-class", figure, alt, caption)]
 
