@@ -80,7 +80,7 @@ def test_ground_that_a_start_has_seen_counts_for_the_leakage_audit(content):
 
 def test_forests_leave_supervised_encoders_out(content):
     study = parse_study(content, "study.yaml")
-    assert study.judged(study.evaluation("landcover")) == ["auto", "auto_d_s0", "auto_d_s1"]
+    assert study.judged(study.evaluation("landcover")) == ["auto", "auto_d"]
     evaluation(content, "landcover")["encoders"] = ["plain"]
     assert (
         "evaluations[landcover].encoders: found 'plain', allowed (can embed land, learnt without labels) auto, auto_d"
@@ -166,7 +166,7 @@ def test_what_the_stages_of_autoencoders_are_told(content):
     assert (told["collection"], told["label"], told["random_inits"]) == ("land", "worldcover_class", 1)
     assert told["classes"] == list(WORLDCOVER_CLASSES.values())
     arms = study.reconstruction_recipe("images")["arms"]
-    assert arms == {"auto": ["auto"], "auto_d": ["auto_d_s0", "auto_d_s1"]}
+    assert arms == {"auto": ["auto"], "auto_d": ["auto_d"]}
     del evaluation(content, "images")["label"]
     assert parse_study(content, "study.yaml").reconstruct_recipe("images")["classes"] == []
 

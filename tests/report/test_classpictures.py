@@ -76,33 +76,30 @@ def test_shifts_are_drawn_of_chips_in_two_regions(sim: Collection, tmp_path: Pat
         assert draw_regions(sim, NOTE.model_copy(update={"label": "gone_class"}), gallery) == []
 
 
-def maps_of(*rows: tuple[str, str, float]) -> dict[str, Any]:
-    classes, chips, values = zip(*rows, strict=True)
-    return {"classes": np.array(classes), "chip_ids": np.array(chips),
-            "maps": np.array(values, np.float32)[:, None, None] * np.ones((1, 16, 16), np.float32)}  # fmt: skip
+def maps_of(rows: list[tuple[str, str]], **values: list[float]) -> dict[str, Any]:
+    classes, chips = zip(*rows, strict=True)
+    maps = np.array(list(values.values()), np.float32)[:, :, None, None] * np.ones((1, 1, 16, 16), np.float32)
+    return {"encoders": np.array(list(values)), "classes": np.array(classes), "chip_ids": np.array(chips), "maps": maps}
 
 
 def test_maps_are_averaged_over_runs() -> None:
-    one, two = maps_of(("tree", "a", 0.2), ("tree", "b", 1.0)), maps_of(("tree", "b", 0.5), ("tree", "a", 0.4))
-    found = mean_maps([one, two], [("tree", "b"), ("tree", "a")])
-    assert found[:, 0, 0] == pytest.approx([0.75, 0.3])
+    rows = [("tree", "a"), ("tree", "b"), ("crop", "c")]
+    found = maps_of(rows, plain_s0=[0.2, 1.0, 0.0], cbn=[0.0, 0.0, 0.0], plain_s1=[0.4, 0.5, 0.0])
+    mean = mean_maps(found, ("plain_s0", "plain_s1"), np.array([1, 0]))
+    assert mean[:, 0, 0] == pytest.approx([0.75, 0.3])
 
 
-def test_a_picture_for_each_class_of_the_chips_that_all_models_see(sim: Collection, tmp_path: Path) -> None:
+def test_a_picture_for_each_class(sim: Collection, tmp_path: Path) -> None:
     a, b, c = sim.chips["chip_id"].tolist()[:3]
-    maps = {
-        "plain_s0": maps_of(("tree", a, 0.5), ("tree", b, 0.5), ("crop", c, 1.0)),
-        "plain_s1": maps_of(("tree", a, 0.5), ("tree", b, 0.5), ("crop", c, 1.0)),
-        "cbn": maps_of(("tree", b, 0.5), ("crop", c, 1.0)),
-    }
+    level = [0.5, 0.5, 1.0]
+    found = maps_of([("tree", a), ("tree", b), ("crop", c)], plain_s0=level, plain_s1=level, cbn=level)
     notes = [
         EncoderNote(name="plain", title="plain", collections=("sim",), data="x", members=("plain_s0", "plain_s1")),
         EncoderNote(name="cbn", title="cbn", collections=("sim",), data="x"),
     ]
     encoders = [TrainedEncoder(note, (), ()) for note in notes]
     with house_style():
-        pictures = draw_attributions(sim, NOTE, encoders, maps, Gallery(tmp_path / "figures"))
-        assert draw_attributions(sim, NOTE, encoders, {}, Gallery(tmp_path / "figures")) == []
+        pictures = draw_attributions(sim, NOTE, encoders, found, Gallery(tmp_path / "figures"))
     assert [p.name for p in pictures] == ["classes-kinds-gradcam-tree", "classes-kinds-gradcam-crop"]
-    assert "on 1 test chip of it" in pictures[0].caption
+    assert "on 2 test chips of it" in pictures[0].caption and "on 1 test chip of it" in pictures[1].caption
     assert "plain, mean of 2 runs" in pictures[0].svg

@@ -62,32 +62,33 @@ rule score_classes:
 
 
 rule attribute_classes:
-    """Where in a few test chips one encoder sees a class: pictures alone, which choose nothing."""
+    """Where in a few test chips the encoders of an evaluation see a class: pictures alone, which choose nothing."""
     input:
         chips=lambda w: classified(w, "chips.parquet"),
-        stores=lambda w: towers_read([w.encoder], STUDY.classification(w.evaluation).collection),
-        context=lambda w: context_read([w.encoder], STUDY.classification(w.evaluation).collection),
-        card=f"{ROOT}/encoders/{{encoder}}/card.json",
-        weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
+        stores=lambda w: towers_read(heads(w), STUDY.classification(w.evaluation).collection),
+        context=lambda w: context_read(heads(w), STUDY.classification(w.evaluation).collection),
+        cards=lambda w: [f"{ROOT}/encoders/{e}/card.json" for e in heads(w)],
+        weights=lambda w: [f"{ROOT}/encoders/{e}/encoder.safetensors" for e in heads(w)],
         labels=lambda w: classified(w, "labels.parquet"),
+        # No test chip of a collection whose audit stops the run. Ancient: what the audit found changes no picture.
         audit=lambda w: ancient(classified(w, "leakage.json")),
     output:
-        maps=f"{ROOT}/attributions/{{evaluation}}/{{encoder}}.npz",
+        maps=f"{ROOT}/attributions/{{evaluation}}.npz",
     log:
-        f"{ROOT}/logs/attribute_classes/{{evaluation}}-{{encoder}}.log",
+        f"{ROOT}/logs/attribute_classes/{{evaluation}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/attribute_classes/{{evaluation}}-{{encoder}}.tsv"
+        f"{ROOT}/benchmarks/attribute_classes/{{evaluation}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=30,
+        runtime=60,
         gpu=1,
     params:
         recipe=lambda w: recipe(**STUDY.attribution_recipe(w.evaluation)),
-        code=lambda w: code("attribute-classes", METHODS[STUDY.encoder(w.encoder).method]),
+        code=lambda w: code("attribute-classes", *sorted({METHODS[STUDY.encoder(e).method] for e in heads(w)})),
     shell:
         "python -m terraprobe attribute-classes --chips {input.chips} --stores {input.stores} --context {input.context}"
-        " --card {input.card} --weights {input.weights} --labels {input.labels} --recipe {params.recipe:q}"
+        " --cards {input.cards} --weights {input.weights} --labels {input.labels} --recipe {params.recipe:q}"
         " --code {params.code} --maps {output.maps} 2>&1 | tee -i {log} >&2"

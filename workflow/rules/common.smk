@@ -175,20 +175,19 @@ def score_files(kind):
     return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.forests for e in [*STUDY.judged(v), "floors"]]
 
 
+def heads(w):
+    """Encoders whose heads an evaluation judges."""
+    return STUDY.judged(STUDY.classification(w.evaluation))
+
+
 def predictions(w):
     """What the heads of all encoders of an evaluation call the chips of its collection."""
-    evaluation = STUDY.classification(w.evaluation)
-    return [f"{ROOT}/predictions/{e}/{evaluation.collection}.parquet" for e in STUDY.judged(evaluation)]
+    return [f"{ROOT}/predictions/{e}/{STUDY.classification(w.evaluation).collection}.parquet" for e in heads(w)]
 
 
 def classified(w, name):
     """A table of the collection that heads are judged on."""
     return f"{ROOT}/collections/{STUDY.classification(w.evaluation).collection}/{name}"
-
-
-def attributions():
-    """Where the heads of all evaluations see their classes."""
-    return [f"{ROOT}/attributions/{v.name}/{e}.npz" for v in STUDY.classifications for e in STUDY.judged(v)]
 
 
 def reconstructed(w):

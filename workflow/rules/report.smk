@@ -75,7 +75,7 @@ rule write_report:
         classes=class_files(),
         class_differences=class_files(".differences"),
         class_regions=class_files(".regions"),
-        attributions=attributions(),
+        attributions=[f"{ROOT}/attributions/{v.name}.npz" for v in STUDY.classifications],
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
         images=reconstructed_images(),

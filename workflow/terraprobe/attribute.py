@@ -1,4 +1,6 @@
-"""Stage `attribute-classes`: where in a chip a supervised encoder sees a class (Grad-CAM)."""
+"""Stage `attribute-classes`: where in a chip supervised encoders see a class (Grad-CAM)."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +24,8 @@ class AttributeRecipe(Recipe):
 
     Attributes:
         collection: whose chips.
-        label: chip-level classes, which the encoder learnt.
-        classes: that it tells apart, by code.
+        label: chip-level classes, which the encoders learnt.
+        classes: that they tell apart, by code.
         multi_label: whether a chip may have several.
         drawn: which of them are drawn; empty: the `DRAWN` of the most test chips.
         shown: test chips of each.
@@ -42,35 +44,30 @@ class AttributeRecipe(Recipe):
 
 
 def attribute_classes(
-    *, chips: In, stores: Ins, context: Ins, card: In, weights: In, labels: In, recipe: AttributeRecipe, maps: Out
+    *, chips: In, stores: Ins, context: Ins, cards: Ins, weights: Ins, labels: In, recipe: AttributeRecipe, maps: Out
 ) -> None:
-    """Draw a few test chips of some classes and say where the encoder sees the class; nothing is chosen by it.
+    """Draw a few test chips of some classes and say where encoders see the class; nothing is chosen by it.
 
     Args:
         chips: `chips.parquet` of the collection.
-        stores: `spec.json` of the modality that the encoder sees.
-        context: its `context.parquet` where the encoder takes context; what enters is what enters its predictions.
-        card: `card.json` of the encoder, beside its weights.
-        weights: `encoder.safetensors` of the encoder.
+        stores: `spec.json` of the modalities that the encoders see.
+        context: its `context.parquet` where an encoder takes context; what enters is what enters its predictions.
+        cards: `card.json` of each encoder, beside its weights.
+        weights: `encoder.safetensors` of each encoder, in the order of `cards`.
         labels: `labels.parquet`, from which come the classes of the test chips.
         recipe: which classes, how many chips.
-        maps: NumPy archive, a row for each chip of each class: `chip_ids` and `classes` (n,), and `maps` (n, y, x): how
-            much the last features that are pooled speak for the class, the highest of a chip brought to 1, upsampled
-            bicubically. No row for a class without a test chip that the encoder can see.
+        maps: NumPy archive: `encoders` (m,); `chip_ids` and `classes` (n,), a row for each chip of each class, all of
+            which every encoder can see; and `maps` (m, n, y, x): how much the last features that are pooled speak for
+            the class, the highest of a chip brought to 1, upsampled bicubically.
 
     Raises:
-        TerraprobeError: the encoder did not learn these classes, or cannot see the collection.
+        TerraprobeError: an encoder did not learn these classes, or cannot see the collection.
     """
     torch.set_num_threads(recipe.cpu_threads)
-    encoder = Encoder.load(card.parent)
-    learnt = encoder.card.get("classes", [])
-    if weights.parent != card.parent or list(recipe.classes) != learnt:
-        raise TerraprobeError(
-            f"{card}: classes {', '.join(learnt) or 'none'}, expected {', '.join(recipe.classes)}, and weights beside "
-            f"it, not {weights}. Give card and weights of one encoder that learnt them."
-        )
+    encoders = [_load(card, recipe) for card in cards]
+    if [card.parent for card in cards] != [file.parent for file in weights]:
+        raise TerraprobeError("attribute-classes: cards and weights are not of the same encoders, in the same order.")
     land = Land.open(recipe.collection, chips, stores, context)
-    ((tower, usable),) = land.usable(encoder).items()
     ids, split = land.table["chip_id"].to_numpy(str), land.table["split"].to_numpy(str)
     test = np.flatnonzero(split == "test")
     test = test[drawn_first(ids[test], recipe.seed)]
@@ -78,12 +75,30 @@ def attribute_classes(
     known = has_classes(names, recipe.classes, recipe.multi_label)
     held = one_hot(names, recipe.classes) & known[:, None]
     wanted = [recipe.classes.index(name) for name in recipe.drawn] or _most_frequent(held)
-    chosen = [test[held[:, number] & usable[test, 0]][: recipe.shown] for number in wanted]
+    towers = [(encoder, *_tower(land, encoder)) for encoder in encoders]
+    seen = np.logical_and.reduce([usable for _, _, usable in towers])
+    chosen = [test[held[:, number] & seen[test]][: recipe.shown] for number in wanted]
     rows = np.concatenate([np.empty(0, np.intp), *chosen])
     numbers = np.repeat(np.array(wanted, np.int64), [len(part) for part in chosen])
-    found = _maps(encoder, land, tower, rows, numbers)
-    write_arrays(maps, {"chip_ids": ids[rows], "classes": np.array(recipe.classes)[numbers], "maps": found})
-    progress(f"attribute {recipe.collection} with {encoder.name}: {len(rows)} test chips")
+    found = {
+        "encoders": np.array([encoder.name for encoder in encoders]),
+        "chip_ids": ids[rows],
+        "classes": np.array(recipe.classes)[numbers],
+        "maps": np.stack([_maps(land, encoder, tower, rows, numbers) for encoder, tower, _ in towers]),
+    }
+    write_arrays(maps, found)
+    progress(f"attribute {recipe.collection}: {len(rows)} test chips, {len(encoders)} encoders")
+
+
+def _load(card: Path, recipe: AttributeRecipe) -> Encoder:
+    encoder = Encoder.load(card.parent)
+    learnt = encoder.card.get("classes", [])
+    if learnt != list(recipe.classes):
+        raise TerraprobeError(
+            f"{card}: classes {', '.join(learnt) or 'none'}, expected {', '.join(recipe.classes)}. Give the cards of "
+            "encoders that learnt them."
+        )
+    return encoder
 
 
 def _most_frequent(held: NDArray[np.bool_]) -> list[int]:
@@ -92,8 +107,14 @@ def _most_frequent(held: NDArray[np.bool_]) -> list[int]:
     return [int(k) for k in np.argsort(-counts, kind="stable")[:DRAWN] if counts[k]]
 
 
+def _tower(land: Land, encoder: Encoder) -> tuple[str, NDArray[np.bool_]]:
+    """The one tower of a supervised encoder, and which chips it can see, (chip,)."""
+    ((tower, usable),) = land.usable(encoder).items()
+    return tower, usable[:, 0]
+
+
 def _maps(
-    encoder: Encoder, land: Land, tower: str, rows: NDArray[np.intp], classes: NDArray[np.int64]
+    land: Land, encoder: Encoder, tower: str, rows: NDArray[np.intp], classes: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     wanted = encoder.inputs[tower]
     store = land.stores[wanted.modality]

@@ -16,14 +16,12 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.methods import load_method
 from terraprobe.models.ssim import ssim_map
+from terraprobe.probes.inits import MEAN
 from terraprobe.probes.svm import svm_calls
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 BATCH = 256
 """Chips a forward pass."""
-
-MEAN = "mean"
-"""What stands for an init in the rows of the mean train chip, the best answer that does not look at the chip."""
 
 
 class ReconstructRecipe(Recipe):

@@ -15,11 +15,10 @@ from terraprobe.artifacts import read_table, write_table
 from terraprobe.collections.chiptable import read_classes
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.blockmeans import BlockMeans
-from terraprobe.probes.reconstruction import MEAN
+from terraprobe.probes.inits import FLOOR, MEAN, TRAINED, UNTRAINED
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 from terraprobe.statistics import MIN_BLOCKS, holm, interval, p_value, stream_seed
 
-TRAINED, UNTRAINED, FLOOR = "trained", "untrained", ""
 MEAN_CHIP, MAJORITY = "mean train chip", "majority class"
 """Arms that do not look at the chip: for the image, and for its class."""
 

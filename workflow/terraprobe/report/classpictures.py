@@ -18,8 +18,8 @@ from terraprobe.report.notes import ClassificationNote
 
 N_CHIPS = 4
 
-Maps = Mapping[str, NDArray[Any]]
-"""Of `attribute_classes`: `chip_ids`, `classes` and `maps`, a row a chip."""
+Archive = Mapping[str, NDArray[Any]]
+"""Of `attribute_classes`: `encoders` and, a row a chip, `chip_ids`, `classes` and `maps`."""
 
 
 def class_counts(collection: Collection, note: ClassificationNote) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def _prior(
 ) -> Picture:
     """Paper, figure 2: bars of each class, one a region."""
     shown = shares[shares.sum(axis=1) > 0]
-    regions, thick = list(shown), 0.8 / shown.shape[1]
+    regions, thick = [str(name) for name in shown], 0.8 / shown.shape[1]
     figure, axes = themed_figure(1.1 + 0.115 * shown.size + 0.12 * len(shown))
     ax = axes[0, 0]
     key = {}
@@ -103,10 +103,10 @@ def _covariate(
     ids = collection.chips["chip_id"].to_numpy(str)
     seen = (store.valid[:, channels] >= MIN_VALID).all(axis=1)
     chosen: dict[str, NDArray[np.intp]] = {}
-    for region in counts.columns[(counts.loc[name] > 0).to_numpy()]:
+    for region in map(str, counts):
         inside = rows[own & (regions == region) & seen[rows]]
         if len(inside):
-            chosen[str(region)] = inside[drawn_first(ids[inside], note.seed)[:N_CHIPS]]
+            chosen[region] = inside[drawn_first(ids[inside], note.seed)[:N_CHIPS]]
     if not chosen:
         return []
     pixels = np.concatenate([colours(store, chips, channels) for chips in chosen.values()])
@@ -122,20 +122,24 @@ def _covariate(
     return [gallery.add(f"classes-{note.name}-one-class", figure, alt, caption)]
 
 
-def mean_maps(members: Sequence[Maps], chips: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-    """Mean over runs of their maps of some (class, chip) pairs, (pair, y, x)."""
-    runs = []
-    for member in members:
-        place = {pair: row for row, pair in enumerate(_pairs(member))}
-        runs.append(member["maps"][[place[pair] for pair in chips]])
-    return np.asarray(np.mean(runs, axis=0, dtype=np.float64), np.float32)
+def mean_maps(found: Archive, runs: Sequence[str], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Mean over runs of some maps, (row, y, x).
+
+    Args:
+        found: of `attribute_classes`.
+        runs: names of encoders.
+        rows: which maps, (row,).
+    """
+    members = np.flatnonzero(np.isin(found["encoders"], list(runs)))
+    maps = found["maps"][members][:, rows]
+    return np.asarray(maps.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def draw_attributions(
     collection: Collection,
     note: ClassificationNote,
     encoders: Sequence[TrainedEncoder],
-    maps: Mapping[str, Maps],
+    found: Archive,
     gallery: Gallery,
 ) -> list[Picture]:
     """Paper, figure 5: for each class that was drawn, its chips and where the model of each row sees the class.
@@ -144,38 +148,28 @@ def draw_attributions(
         collection: whose test chips.
         note: the evaluation.
         encoders: that it judges.
-        maps: of every run of these, by the name of its folder.
+        found: of `attribute_classes`.
         gallery: for the figures.
     """
-    if not maps or not collection.modalities:
-        return []
-    shared = set.intersection(*(set(_pairs(member)) for member in maps.values()))
-    pairs = [pair for pair in _pairs(next(iter(maps.values()))) if pair in shared]
     store, channels, words = view(collection)
     pictures = []
-    for name in dict.fromkeys(pair[0] for pair in pairs):
-        own = [pair for pair in pairs if pair[0] == name]
-        pixels = colours(store, rows_of(collection, [chip for _, chip in own]), channels)
+    for name in dict.fromkeys(found["classes"].tolist()):
+        own = np.flatnonzero(found["classes"] == name)
+        pixels = colours(store, rows_of(collection, found["chip_ids"][own].tolist()), channels)
         images = list(stretch(pixels, limits(pixels)))
         rows = [Row(words, images)]
         for encoder in encoders:
-            mean = mean_maps([maps[run] for run in encoder.note.runs], own)
-            runs = f", mean of {len(encoder.note.runs)} runs" if len(encoder.note.runs) > 1 else ""
-            rows.append(Row(f"{encoder.note.name}{runs}", images, list(mean)))
+            runs = encoder.note.runs
+            many = f", mean of {len(runs)} runs" if len(runs) > 1 else ""
+            rows.append(Row(f"{encoder.note.name}{many}", images, list(mean_maps(found, runs, own))))
         figure = draw_rows(rows, f"Where models see {name} ({collection.note.title}, {note.kind})")
         models = ", ".join(encoder.note.name for encoder in encoders)
         count = f"{len(own)} test chip{'s' if len(own) > 1 else ''}"
         alt = f"{count} of class {name} side by side; rows: the chip in {words}, then Grad-CAM of {models}."
         caption = (
-            f"Grad-CAM of class {name} on {count} of it, drawn by seed ({collection.note.title}, "
-            f"{note.kind}): bright where the last features before pooling speak for the class, dark where they do not. "
-            "Each run is brought to a maximum of 1, upsampled bicubically, then averaged over seeds. Context "
-            "enters as in the predictions."
+            f"Grad-CAM of class {name} on {count} of it, drawn by seed ({collection.note.title}, {note.kind}): bright "
+            "where the last features before pooling speak for the class, dark where they do not. Each run is brought to "
+            "a maximum of 1, upsampled bicubically, then averaged over seeds. Context enters as in the predictions."
         )
         pictures.append(gallery.add(f"classes-{note.name}-gradcam-{name}", figure, alt, caption))
     return pictures
-
-
-def _pairs(member: Maps) -> list[tuple[str, str]]:
-    """Class and chip of every map."""
-    return list(zip(member["classes"].tolist(), member["chip_ids"].tolist(), strict=True))

@@ -16,7 +16,7 @@ from terraprobe.report.notes import ReportRecipe
 from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
 from terraprobe.report.sections import (
-    Archives,
+    Archive,
     Material,
     classifications,
     headlines,
@@ -63,7 +63,7 @@ def write_report(
         classes: scores of `score_classes`, one of every evaluation of supervised encoders.
         class_differences: differences of `score_classes`, likewise.
         class_regions: regions of `score_classes`, likewise.
-        attributions: of `attribute_classes`, `<evaluation>/<encoder>.npz` of every encoder that these judge.
+        attributions: of `attribute_classes`, `<evaluation>.npz` of every evaluation of supervised encoders.
         reconstruction: scores of `score_reconstruction`, one of every evaluation of autoencoders.
         reconstruction_differences: differences of `score_reconstruction`, likewise.
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
@@ -86,10 +86,10 @@ def write_report(
         classes=_concat(classes),
         class_differences=_concat(class_differences),
         class_regions=_concat(class_regions),
-        attributions=_archives(attributions),
+        attributions={path.stem: read_arrays(path) for path in attributions},
         reconstruction=_concat(reconstruction),
         reconstruction_differences=_concat(reconstruction_differences),
-        images=_archives(images),
+        images=_by_evaluation(images),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -137,8 +137,8 @@ def _concat(paths: Ins) -> pd.DataFrame:
     return pd.concat([read_table(path) for path in paths], ignore_index=True) if paths else pd.DataFrame()
 
 
-def _archives(paths: Ins) -> Archives:
-    found: dict[str, dict[str, Any]] = {}
+def _by_evaluation(paths: Ins) -> dict[str, dict[str, Archive]]:
+    found: dict[str, dict[str, Archive]] = {}
     for path in paths:
         found.setdefault(path.parent.name, {})[path.stem] = read_arrays(path)
     return found

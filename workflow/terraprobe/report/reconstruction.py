@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terraprobe.probes.reconstruction_scores import FLOOR, LOWER_IS_BETTER, METRICS, TRAINED, UNTRAINED
+from terraprobe.probes.inits import FLOOR, TRAINED, UNTRAINED
+from terraprobe.probes.reconstruction_scores import LOWER_IS_BETTER, METRICS
 from terraprobe.report.chipviews import Row, colours, draw_rows, limits, rows_of, shown_bands
 from terraprobe.report.classes import CONDITIONING
 from terraprobe.report.drawing import Gallery, Picture

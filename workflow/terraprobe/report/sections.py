@@ -32,8 +32,8 @@ from terraprobe.report.samples import draw_samples
 from terraprobe.report.scatter import draw_projections, draw_quantiles
 from terraprobe.report.training import card_facts, draw_training
 
-Archives = Mapping[str, Mapping[str, Mapping[str, NDArray[Any]]]]
-"""NumPy archives by the name of their evaluation, then of their encoder."""
+Archive = Mapping[str, NDArray[Any]]
+"""Arrays of a NumPy archive."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Material:
         classes: of `score_classes`, of every evaluation of supervised encoders.
         class_differences: of `score_classes`.
         class_regions: of `score_classes`.
-        attributions: of `attribute_classes`, by evaluation and encoder.
+        attributions: of `attribute_classes`, by evaluation.
         reconstruction: scores of `score_reconstruction`, of every evaluation of autoencoders.
         reconstruction_differences: of `score_reconstruction`.
         images: of `reconstruct_chips`, by evaluation and encoder.
@@ -69,10 +69,10 @@ class Material:
     classes: pd.DataFrame
     class_differences: pd.DataFrame
     class_regions: pd.DataFrame
-    attributions: Archives
+    attributions: Mapping[str, Archive]
     reconstruction: pd.DataFrame
     reconstruction_differences: pd.DataFrame
-    images: Archives
+    images: Mapping[str, Mapping[str, Archive]]
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -139,11 +139,12 @@ def classifications(material: Material, gallery: Gallery) -> list[dict[str, Any]
         compared = differences_table(note, material.class_differences, bool(arms["few_blocks"].iloc[0]))
         said = classes_sentences(arms, compared.frame)
         tables = {"table": classes_table(note, arms), "regions": regions_table(note, material.class_regions)}
-        collection, maps = material.collection(note.collection), material.attributions.get(note.name, {})
+        collection = material.collection(note.collection)
         judged = [encoder for encoder in material.encoders if encoder.note.name in set(arms["arm"])]
         with house_style():
             drawn = draw_regions(collection, note, gallery)
-            seen = draw_attributions(collection, note, judged, maps, gallery)
+            found = material.attributions.get(note.name)
+            seen = draw_attributions(collection, note, judged, found, gallery) if found else []
         drawings = {"pictures": drawn, "attributions": seen}
         blocks.append({"note": note, "sentences": said, **tables, "differences": compared, **drawings})
     return blocks
