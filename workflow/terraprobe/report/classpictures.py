@@ -101,7 +101,7 @@ def _covariate(
     own = held[:, list(note.classes).index(name)]
     store, channels, words = view(collection)
     ids = collection.chips["chip_id"].to_numpy(str)
-    seen = (store.valid[:, channels] >= MIN_VALID).all(axis=1)
+    seen = np.asarray((store.valid[:, channels] >= MIN_VALID).all(axis=1))
     chosen: dict[str, NDArray[np.intp]] = {}
     for region in map(str, counts):
         inside = rows[own & (regions == region) & seen[rows]]
@@ -168,8 +168,8 @@ def draw_attributions(
         alt = f"{count} of class {name} side by side; rows: the chip in {words}, then Grad-CAM of {models}."
         caption = (
             f"Grad-CAM of class {name} on {count} of it, drawn by seed ({collection.note.title}, {note.kind}): bright "
-            "where the last features before pooling speak for the class, dark where they do not. Each run is brought to "
-            "a maximum of 1, upsampled bicubically, then averaged over seeds. Context enters as in the predictions."
+            "where the last features before pooling speak for the class, dark where they do not. Each run is brought "
+            "to a maximum of 1, upsampled bicubically, then averaged over seeds. Context enters as in the predictions."
         )
         pictures.append(gallery.add(f"classes-{note.name}-gradcam-{name}", figure, alt, caption))
     return pictures
