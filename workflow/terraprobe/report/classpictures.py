@@ -113,7 +113,7 @@ def _covariate(
     images = stretch(pixels, limits(pixels))
     parts = np.split(images, np.cumsum([len(chips) for chips in chosen.values()])[:-1])
     drawn = [Row(region, list(part)) for region, part in zip(chosen, parts, strict=True)]
-    figure = draw_rows(drawn, f"{name}, region by region ({collection.note.title}, {note.kind})")
+    figure = draw_rows(drawn, f"Class {name}, region by region ({collection.note.title}, {note.kind})")
     alt = f"Chips of class {name} of {collection.note.title} in {words}, a row for each region: {', '.join(chosen)}."
     caption = (
         f"Covariate shift: train chips of one class, {name}, in {words} and one stretch, drawn by seed; a row is a "

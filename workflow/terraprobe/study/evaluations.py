@@ -80,7 +80,7 @@ class Classification(Recipe):
         gradcam: classes for which the report shows where in a chip the encoders see them; the two of the most test
             chips where none is named.
         resamples: of the test blocks, for the intervals.
-        seed: of the resamples.
+        seed: of the resamples, and of the chips that the report shows.
     """
 
     name: Name
