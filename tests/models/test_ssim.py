@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from terraprobe.models.ssim import WINDOW_PX, ssim
+from terraprobe.models.ssim import WINDOW_PX, ssim, ssim_map
 
 
 def reference(one, two):
@@ -69,3 +69,9 @@ def test_bfloat16_is_computed_in_32_bits():
 def test_the_window_is_11_px():
     assert WINDOW_PX == 11
     assert torch.isfinite(ssim(torch.rand(1, 1, 11, 11), torch.rand(1, 1, 11, 11)))
+
+
+def test_constant_images_differ_in_luminance_alone():
+    one, two = torch.full((2, 3, 16, 16), 0.25), torch.full((2, 3, 16, 16), 0.75)
+    expected = (2 * 0.25 * 0.75 + 0.01**2) / (0.25**2 + 0.75**2 + 0.01**2)
+    torch.testing.assert_close(ssim_map(one, two), torch.full((2, 3, 6, 6), expected), atol=1e-4, rtol=0)

@@ -1,4 +1,4 @@
-"""Supervised training through the whole pipeline: from scratch, from an autoencoder, and with shuffled context."""
+"""Supervised training and autoencoders through the whole pipeline, to their scores and pictures."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,7 @@ from dag import snakemake
 from terraprobe.artifacts import read_json
 
 STUDY = Path(__file__).with_name("mini_supervised.yaml")
+AUTOS = ("auto", "auto_d")
 ARMS = ("plain", "started", "cbn", "shuffled")
 
 
@@ -53,8 +54,33 @@ def test_it_runs_to_the_report(finished):
     assert "auto (s2) was trained without labels on" in html
 
 
+def test_autoencoders_are_scored_and_drawn(finished):
+    results = finished / "results/mini_supervised"
+    scores = pd.read_parquet(results / "reconstruction/images.parquet")
+    means = scores[scores["encoder"] == ""]
+    arms = {("auto", "trained"), ("auto", "untrained"), ("auto_d", "trained"), ("auto_d", "untrained")}
+    for metric, floor in (("l1", "mean train chip"), ("ssim", "mean train chip"), ("svm", "majority class")):
+        own = means[means["metric"] == metric]
+        assert set(zip(own["arm"], own["init"], strict=True)) == {*arms, (floor, "")}
+        assert (own["low"] <= own["value"]).all() and (own["value"] <= own["high"]).all()
+    html = (results / "report/index.html").read_text()
+    assert 'id="reconstruction"' in html and 'id="fig-reconstruction-images"' in html
+    table = pd.read_csv(results / "report/tables/reconstruction-images.csv")
+    own = table[table["weights"] == "trained"].set_index("arm")["conditioning"]
+    assert own.to_dict() == {"auto": "plain", "auto_d": "CBN, decoder only"}
+
+
+def test_classes_are_drawn(finished):
+    html = (finished / "results/mini_supervised/report/index.html").read_text()
+    for name in ("regions", "one-class"):
+        assert f'id="fig-classes-classes-{name}"' in html
+    assert len(re.findall(r'id="fig-classes-classes-gradcam-\w+"', html)) == 2
+
+
 def test_only_the_scores_read_test_labels(finished):
     results = finished / "results/mini_supervised"
+    for name in AUTOS:
+        assert not [p for p in inputs(results / f"embeddings/{name}/land.parquet") if "labels" in p]
     for name in ("plain_s1", "started", "shuffled"):
         assert not [p for p in inputs(results / f"predictions/{name}/land.parquet") if "labels" in p]
     assert [p for p in inputs(results / "classes/classes.parquet") if p.endswith("labels.parquet")]
@@ -80,8 +106,14 @@ def test_a_second_run_does_nothing(finished):
 def test_another_autoencoder_trains_again_what_starts_from_it(finished, tmp_path):
     jobs = planned(finished, tmp_path, lambda content: content["encoders"][0]["recipe"].update(ssim_weight=0.2))
     assert {log for rule, log in jobs if rule == "pretrain_encoder"} == {"auto", "started"}
+    assert ("reconstruct_chips", "images-auto") in jobs
 
 
-def test_another_seed_of_the_resamples_trains_nothing(finished, tmp_path):
+def test_another_seed_trains_nothing(finished, tmp_path):
     jobs = planned(finished, tmp_path, lambda content: content["evaluations"][0].update(seed=1))
-    assert {rule for rule, _ in jobs} <= {"score_classes", "write_report"}
+    assert {rule for rule, _ in jobs} == {"score_classes", "attribute_classes", "write_report"}
+
+
+def test_other_classes_to_draw_score_nothing(finished, tmp_path):
+    jobs = planned(finished, tmp_path, lambda content: content["evaluations"][0].update(gradcam=["tree"]))
+    assert {rule for rule, _ in jobs} == {"attribute_classes", "write_report"}

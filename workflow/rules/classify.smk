@@ -1,4 +1,4 @@
-"""Supervised encoders: what their own heads call each chip, and how right that is. The test labels are read once."""
+"""Supervised encoders: what their own heads call each chip, how right that is, and where in a chip they see it."""
 
 
 rule predict_classes:
@@ -59,3 +59,36 @@ rule score_classes:
         "python -m terraprobe score-classes --predictions {input.predictions} --chips {input.chips}"
         " --labels {input.labels} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
         " --regions {output.regions} --differences {output.differences} 2>&1 | tee -i {log} >&2"
+
+
+rule attribute_classes:
+    """Where in a few test chips the encoders of an evaluation see a class: pictures alone, which choose nothing."""
+    input:
+        chips=lambda w: classified(w, "chips.parquet"),
+        stores=lambda w: towers_read(heads(w), STUDY.classification(w.evaluation).collection),
+        context=lambda w: context_read(heads(w), STUDY.classification(w.evaluation).collection),
+        cards=lambda w: [f"{ROOT}/encoders/{e}/card.json" for e in heads(w)],
+        weights=lambda w: [f"{ROOT}/encoders/{e}/encoder.safetensors" for e in heads(w)],
+        labels=lambda w: classified(w, "labels.parquet"),
+        # No test chip of a collection whose audit stops the run. Ancient: what the audit found changes no picture.
+        audit=lambda w: ancient(classified(w, "leakage.json")),
+    output:
+        maps=f"{ROOT}/attributions/{{evaluation}}.npz",
+    log:
+        f"{ROOT}/logs/attribute_classes/{{evaluation}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/attribute_classes/{{evaluation}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        recipe=lambda w: recipe(**STUDY.attribution_recipe(w.evaluation)),
+        code=lambda w: code("attribute-classes", *sorted({METHODS[STUDY.encoder(e).method] for e in heads(w)})),
+    shell:
+        "python -m terraprobe attribute-classes --chips {input.chips} --stores {input.stores} --context {input.context}"
+        " --cards {input.cards} --weights {input.weights} --labels {input.labels} --recipe {params.recipe:q}"
+        " --code {params.code} --maps {output.maps} 2>&1 | tee -i {log} >&2"

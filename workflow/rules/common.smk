@@ -175,15 +175,42 @@ def score_files(kind):
     return [f"{ROOT}/scores/{v.name}/{e}.{kind}" for v in STUDY.forests for e in [*STUDY.judged(v), "floors"]]
 
 
+def heads(w):
+    """Encoders whose heads an evaluation judges."""
+    return STUDY.judged(STUDY.classification(w.evaluation))
+
+
 def predictions(w):
     """What the heads of all encoders of an evaluation call the chips of its collection."""
-    evaluation = STUDY.classification(w.evaluation)
-    return [f"{ROOT}/predictions/{e}/{evaluation.collection}.parquet" for e in STUDY.judged(evaluation)]
+    return [f"{ROOT}/predictions/{e}/{STUDY.classification(w.evaluation).collection}.parquet" for e in heads(w)]
 
 
 def classified(w, name):
     """A table of the collection that heads are judged on."""
     return f"{ROOT}/collections/{STUDY.classification(w.evaluation).collection}/{name}"
+
+
+def reconstructed(w):
+    """The collection that autoencoders are judged on."""
+    return STUDY.reconstruction(w.evaluation).collection
+
+
+def machine_labels(w):
+    """The chip-level labels that a support vector machine learns, or nothing where none does."""
+    evaluation = STUDY.reconstruction(w.evaluation)
+    return labels_of(evaluation.collection) if evaluation.label else []
+
+
+def reconstructed_images():
+    """Chips that autoencoders gave back; of several seeds the first."""
+    first = {e.members[0].name for e in STUDY.encoders}
+    judged = [(v.name, e) for v in STUDY.reconstructions for e in STUDY.judged(v) if e in first]
+    return [f"{ROOT}/reconstruction/{v}/{e}.npz" for v, e in judged]
+
+
+def reconstruction_files(kind=""):
+    """One file of every evaluation of autoencoders."""
+    return [f"{ROOT}/reconstruction/{v.name}{kind}.parquet" for v in STUDY.reconstructions]
 
 
 def class_files(kind=""):

@@ -75,6 +75,10 @@ rule write_report:
         classes=class_files(),
         class_differences=class_files(".differences"),
         class_regions=class_files(".regions"),
+        attributions=[f"{ROOT}/attributions/{v.name}.npz" for v in STUDY.classifications],
+        reconstruction=reconstruction_files(),
+        reconstruction_differences=reconstruction_files(".differences"),
+        images=reconstructed_images(),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
@@ -95,5 +99,7 @@ rule write_report:
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
-        " --class-regions {input.class_regions} --leakage {input.leakage} --recipe {params.recipe:q}"
-        " --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"
+        " --class-regions {input.class_regions} --attributions {input.attributions}"
+        " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
+        " --images {input.images} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
+        " --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -6,8 +6,10 @@ made it. Wall times and hosts are not part of it: two runs of one study give equ
 
 import glob
 import hashlib
+import io
 import json
 import os
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -87,6 +90,32 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write `content` as JSON with sorted keys; NaN, which JSON does not know, is an error of ours."""
     write_bytes(path, (json.dumps(content, sort_keys=True, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: "Mapping[str, NDArray[Any]]") -> None:
+    """Write a NumPy archive (`.npz`), with equal bytes for equal content."""
+    import numpy as np
+
+    archive, content = io.BytesIO(), dict[str, Any](arrays)
+    np.savez(archive, **content)
+    write_bytes(path, archive.getvalue())
+
+
+def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
+    """Read a NumPy archive.
+
+    Raises:
+        TerraprobeError: the file is absent or broken.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise TerraprobeError(f"{path}: not a whole NumPy archive ({error}). Delete it and run again.") from error
 
 
 def read_json(path: Path) -> Any:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from terraprobe.artifacts import write_table
-from terraprobe.encoders import Encoder
+from terraprobe.encoders import Encoder, with_twins
 from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.stage import In, Ins, Outs, Recipe, progress
@@ -89,7 +89,7 @@ def embed_chips(
     for card, out in zip(cards, embeddings, strict=True):
         encoder = Encoder.load(card.parent)
         usable = _usable_towers(encoder, land, recipe)
-        family = _family(encoder, recipe)
+        family = with_twins(encoder, recipe.random_inits, recipe.seed)
         frame = _embed_all(family, land, usable)
         write_table(out, frame, _identity(family))
         progress(f"embed {recipe.collection} with {encoder.name}: {len(frame)} embeddings")
@@ -102,15 +102,6 @@ def _usable_towers(encoder: Encoder, land: Land, recipe: EmbedRecipe) -> dict[st
         return found
     ids = land.table["chip_id"].to_numpy()
     return {name: _one_each(usable, ids, name, recipe.seed) for name, usable in found.items()}
-
-
-def _family(encoder: Encoder, recipe: EmbedRecipe) -> dict[str, Encoder]:
-    """The trained encoder and its untrained twins, by init."""
-    family = {"trained": encoder}
-    for number in range(recipe.random_inits):
-        seed = int(np.random.SeedSequence([recipe.seed, encoder.card["seed"], number + 1]).generate_state(1)[0])
-        family[f"random-{number}"] = Encoder.random_init(encoder.card, seed, encoder.name)
-    return family
 
 
 def _identity(family: dict[str, Encoder]) -> dict[str, str]:

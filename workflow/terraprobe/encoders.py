@@ -14,7 +14,9 @@ from terraprobe.artifacts import digest, read_json, sha256_file, write_bytes
 from terraprobe.chips.store import ChipStore
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import load_method, recipe_model
+from terraprobe.models.gradcam import grad_cam
 from terraprobe.normalisation import TowerInput
+from terraprobe.towers import DECODER
 
 WEIGHTS = "encoder.safetensors"
 CARD = "card.json"
@@ -25,7 +27,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     Args:
         path: where to.
-        tensors: state of the towers.
+        tensors: state of the towers, and of a decoder beside them.
 
     Raises:
         TerraprobeError: the disk is full or the folder cannot be written.
@@ -189,6 +191,24 @@ class Encoder:
             logits: Tensor = module.head(module(*inputs)).float()  # type: ignore[operator]
             return logits.sigmoid() if self.card["recipe"]["multi_label"] else logits.softmax(dim=1)
 
+    def reconstruct(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Images that an autoencoder gives back for what `prepare` gave, (B, bands, chip_px, chip_px) float32."""
+        with torch.inference_mode():
+            again: Tensor = self._towers[DECODER](self._towers[tower](*inputs), *inputs[1:]).float()
+        return again
+
+    def grad_cam(self, tower: str, inputs: tuple[Tensor, ...], classes: Tensor) -> Tensor:
+        """Where in a chip a class is seen, (B, h, w) float32, by the last features before they are pooled.
+
+        Args:
+            tower: of a supervised encoder.
+            inputs: what `prepare` gave.
+            classes: number of one of the card's classes for each chip, (B,).
+        """
+        module = self._towers[tower]
+        last: nn.Module = module.stages[-1][-1]  # type: ignore[index,assignment]
+        return grad_cam(lambda: module.head(module(*inputs)), last, classes)  # type: ignore[operator]
+
     def embed(
         self,
         tower: str,
@@ -203,7 +223,26 @@ class Encoder:
         return values
 
 
+def with_twins(encoder: Encoder, random_inits: int, seed: int = 0) -> dict[str, Encoder]:
+    """An encoder and its untrained twins, by init: `trained`, `random-0` and so on.
+
+    Args:
+        encoder: the trained one.
+        random_inits: how many twins.
+        seed: equal seeds give equal twins.
+    """
+    family = {"trained": encoder}
+    for number in range(random_inits):
+        own = int(np.random.SeedSequence([seed, encoder.card["seed"], number + 1]).generate_state(1)[0])
+        family[f"random-{number}"] = Encoder.random_init(encoder.card, own, encoder.name)
+    return family
+
+
 def _build_towers(card: Mapping[str, Any]) -> nn.ModuleDict:
-    recipe = recipe_model(card["method"]).model_validate(card["recipe"])
+    """Towers, and the decoder of an autoencoder beside them."""
+    method, recipe = load_method(card["method"]), recipe_model(card["method"]).model_validate(card["recipe"])
     bands = {name: len(record["bands"]) for name, record in card["towers"].items()}
-    return load_method(card["method"]).build_towers(recipe, bands, card["chip_px"])
+    towers = method.build_towers(recipe, bands, card["chip_px"])
+    if method.autoencoder:
+        towers[DECODER] = method.build_decoder(recipe, bands, card["chip_px"])
+    return towers

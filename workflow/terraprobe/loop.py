@@ -42,7 +42,7 @@ class Trained:
     """What a finished training gives.
 
     Attributes:
-        towers: state of the best checkpoint's towers.
+        towers: state of the best checkpoint's towers, and of the decoder beside them where there is one.
         best_epoch: counted from 1.
         history: one row an epoch.
         seconds: of work, over all runs that it took.
@@ -166,7 +166,7 @@ class Trainer:
         accuracy = {"val_accuracy": self._accuracy()} if self.method.supervised else {}
         gain = accuracy.get("val_accuracy", -val_loss)
         if gain > self.best["gain"]:
-            state = {k: v.detach().cpu().clone() for k, v in self.method.towers.state_dict().items()}
+            state = {k: v.detach().cpu().clone() for k, v in self.method.kept.state_dict().items()}
             self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": state}
         row = {
             "step": self.step,

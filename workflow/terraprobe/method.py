@@ -129,6 +129,7 @@ class Method(ABC):
         paper_chip_px: side of the chips in the paper.
         whole_chips: whether all bands of a chip enter a tower together, or one channel at a time.
         supervised: whether it learns with chip-level classes, and accuracy on validation chips chooses.
+        autoencoder: whether it learns to give chips back; its decoder is kept then.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -138,6 +139,7 @@ class Method(ABC):
     paper_chip_px: ClassVar[int]
     whole_chips: ClassVar[bool] = False
     supervised: ClassVar[bool] = False
+    autoencoder: ClassVar[bool] = False
     draws: int
     network: "nn.Module"
 
@@ -186,6 +188,15 @@ class Method(ABC):
         """
 
     @staticmethod
+    def build_decoder(recipe: Any, bands: Mapping[str, int], chip_px: int) -> "nn.Module":
+        """A freshly initialised decoder; of an autoencoder. Arguments as of `build_towers`.
+
+        Returns:
+            A module from embeddings (B, D) and context, as the tower takes it, to images (B, bands, chip_px, chip_px).
+        """
+        raise NotImplementedError
+
+    @staticmethod
     @abstractmethod
     def embedding_size(recipe: Any) -> int:
         """D, the length of a tower's embeddings."""
@@ -193,7 +204,12 @@ class Method(ABC):
     @property
     @abstractmethod
     def towers(self) -> "nn.ModuleDict":
-        """The towers in training: what is kept as the encoder."""
+        """The towers in training."""
+
+    @property
+    def kept(self) -> "nn.ModuleDict":
+        """What the best checkpoint is kept of: the towers, and the decoder of an autoencoder beside them."""
+        return self.towers
 
     @abstractmethod
     def eligible(self, pool: "ChipPool") -> NDArray[np.bool_]:

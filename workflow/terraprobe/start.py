@@ -11,6 +11,7 @@ from terraprobe.artifacts import read_json, sha256_file
 from terraprobe.encoders import read_weights
 from terraprobe.errors import TerraprobeError
 from terraprobe.normalisation import TowerInput
+from terraprobe.towers import DECODER
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Start:
     Attributes:
         name: of its folder.
         card: its `card.json`.
-        tensors: its weights.
+        tensors: weights of its towers.
         sha256: of the file that holds them.
     """
 
@@ -38,7 +39,8 @@ class Start:
         """
         if card.parent != weights.parent:
             raise TerraprobeError(f"start: {card} and {weights} are of two encoders; give both of one.")
-        return cls(card.parent.name, read_json(card), read_weights(weights), sha256_file(weights))
+        tensors = {n: t for n, t in read_weights(weights).items() if not n.startswith(f"{DECODER}.")}
+        return cls(card.parent.name, read_json(card), tensors, sha256_file(weights))
 
     def inputs(self, fitted: Mapping[str, TowerInput]) -> dict[str, TowerInput]:
         """What each tower takes, normalised as the weights are used to.

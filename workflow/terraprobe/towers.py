@@ -18,6 +18,9 @@ MODULE_ATTRIBUTES = frozenset({
 })  # fmt: skip
 """Names that a `torch.nn.ModuleDict` refuses as keys, written out: a recipe is checked without torch."""
 
+DECODER = "decoder"
+"""What an autoencoder's decoder is called beside its tower."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -44,8 +47,9 @@ def check_tower(name: str, tower: TowerRecipe) -> None:
     Raises:
         ValueError: its name is no name, or the modality table lacks its modality or one of its bands.
     """
-    if name == "concat":
-        raise ValueError("towers: the name concat is kept for the towers together")
+    kept = {"concat": "the towers together", DECODER: "what turns embeddings back into images"}
+    if name in kept:
+        raise ValueError(f"towers: the name {name} is kept for {kept[name]}")
     if not _NAME.fullmatch(name):
         raise ValueError(f"towers: found the name {name!r}, allowed a-z first, then a-z, 0-9 and _")
     if name in MODULE_ATTRIBUTES:

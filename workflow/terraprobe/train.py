@@ -70,7 +70,7 @@ def pretrain_encoder(
         labels: `labels.parquet` of each collection where the method is supervised; nothing elsewhere.
         start: `card.json` and `encoder.safetensors` of the encoder that training starts from; nothing: fresh weights.
         recipe: method, seed and what differs from the method's recipe.
-        weights: `encoder.safetensors`, the towers of the best checkpoint.
+        weights: `encoder.safetensors`, the towers of the best checkpoint, and the decoder of an autoencoder.
         card: `card.json`: what they are and what they were made of.
         history: `history.parquet`, one row an epoch.
 

@@ -1,5 +1,6 @@
 """The table of chips that every later stage reads, and where on Earth they are."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,19 @@ def read_classes(path: Path, label: str, chip_ids: NDArray[Any]) -> NDArray[Any]
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise TerraprobeError(f"{path}: no chip-level classes {label} ({error}). Delete it and run again.") from error
     return np.array([known.get(chip) or "" for chip in chip_ids.tolist()], str)
+
+
+def drawn_first(chip_ids: NDArray[Any], seed: int) -> NDArray[np.intp]:
+    """Order in which chips are drawn for a picture, (N,): by a hash of their id.
+
+    Those of two chips that both are there always come in the same order, whatever other chips are.
+
+    Args:
+        chip_ids: (N,).
+        seed: another one gives another order.
+    """
+    keys = [hashlib.sha256(f"{seed} {chip}".encode()).hexdigest() for chip in chip_ids.tolist()]
+    return np.argsort(np.array(keys, str), kind="stable")
 
 
 def number_labels(table: "pd.DataFrame") -> list[str]:

@@ -5,16 +5,17 @@ The paper's self-supervised path: ResNet18 and the decoder that mirrors it learn
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from terraprobe.method import Batch, Note, Source
 from terraprobe.methods._bioclim import SHARED_NOTES, ClimateResNet, ClimateResNetRecipe, norms, shape
 from terraprobe.models.ssim import WINDOW_PX
+from terraprobe.towers import DECODER
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from terraprobe.chips.store import StoreLayer
     from terraprobe.normalisation import TowerInput
@@ -59,9 +60,16 @@ class Bioclim(ClimateResNet):
     """ResNet18 over all bands at once, plain or conditioned on context, trained as an autoencoder."""
 
     recipe_model = BioclimRecipe
+    autoencoder = True
     notes = (
         Note("loss", "(1 - lambda) L1 + lambda (1 - SSIM)", Source("P", "sec. 1 Losses")),
         Note("SSIM", "11 x 11 Gaussian, sigma 1.5 px, K1 .01, K2 .03", Source("D", "sec. 1 gives no window")),
+        Note("SVM on z", "RBF, min-max scaled by train chips", Source("C", "sec. 1 Evaluation")),
+        Note(
+            "C and width of the SVM",
+            "1 and 1 / (values x variance), as scikit-learn's",
+            Source("D", "stated nowhere"),
+        ),
         Note("kept checkpoint", "lowest validation loss, fixed batches", Source("C", "sec. 1 Optimiser")),
         Note("decoder", "ConvT(512, 512, 4), the stages mirrored, ConvT k2 s2, sigmoid", Source("C", "sec. 1 Decoder")),
         Note(
@@ -82,11 +90,24 @@ class Bioclim(ClimateResNet):
     ) -> None:
         from torch import nn
 
+        super().__init__(recipe, inputs, layers, chip_px)
+        self._decoder = self.build_decoder(recipe, {self.name: len(self.input.bands)}, chip_px)
+        self.network = nn.ModuleDict({"towers": self._towers, "decoder": self._decoder})
+
+    @staticmethod
+    def build_decoder(recipe: Any, bands: Mapping[str, int], chip_px: int) -> "nn.Module":
+        """The mirrored ResNet."""
         from terraprobe.models.resnet import ResNetDecoder
 
-        super().__init__(recipe, inputs, layers, chip_px)
-        self._decoder = ResNetDecoder(shape(recipe, len(self.input.bands)), chip_px, norms(recipe, "decoder"))
-        self.network = nn.ModuleDict({"towers": self._towers, "decoder": self._decoder})
+        (count,) = bands.values()
+        return ResNetDecoder(shape(recipe, count), chip_px, norms(recipe, "decoder"))
+
+    @property
+    def kept(self) -> "nn.ModuleDict":
+        """Encoder and decoder."""
+        from torch import nn
+
+        return nn.ModuleDict({self.name: self._towers[self.name], DECODER: self._decoder})
 
     def loss(self, batch: Batch) -> "Tensor":
         """(1 - lambda) L1 + lambda (1 - SSIM) between image and reconstruction."""

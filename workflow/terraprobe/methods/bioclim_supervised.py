@@ -75,6 +75,11 @@ class BioclimSupervised(ClimateResNet):
         Note(
             "start", "the autoencoder's encoder and its normalisation; a fresh head", Source("P", "sec. 1 table, ssl")
         ),
+        Note(
+            "layer of Grad-CAM",
+            "output of the last residual block, before pooling",
+            Source("D", "sec. 1 Evaluation: the last layer"),
+        ),
         Note("unknown class", "leaves a chip out", Source("D", "EuroSAT has none")),
         Note("missing pixels, supervised", "0, in the image", Source("D", "EuroSAT has no gaps")),
         *SHARED_NOTES,

@@ -22,6 +22,19 @@ def ssim(one: "Tensor", two: "Tensor") -> "Tensor":
     Returns:
         A scalar: the mean over chips, channels and the places at which the whole window lies within the image.
     """
+    return ssim_map(one, two).mean()
+
+
+def ssim_map(one: "Tensor", two: "Tensor") -> "Tensor":
+    """Structural similarity at every place at which the whole window lies within the image.
+
+    Args:
+        one: (B, C, H, W), values in [0, 1], H and W at least `WINDOW_PX`.
+        two: the same shape.
+
+    Returns:
+        (B, C, H - WINDOW_PX + 1, W - WINDOW_PX + 1).
+    """
     import torch
 
     # In 32 bits whatever the network runs in: variances are differences of nearly equal numbers.
@@ -33,7 +46,8 @@ def ssim(one: "Tensor", two: "Tensor") -> "Tensor":
         covariance = product - mean_1 * mean_2
         variances = square_1 - mean_1**2 + square_2 - mean_2**2
         luminance = (2 * mean_1 * mean_2 + C1) / (mean_1**2 + mean_2**2 + C1)
-        return (luminance * (2 * covariance + C2) / (variances + C2)).mean()
+        similarity: Tensor = luminance * (2 * covariance + C2) / (variances + C2)
+        return similarity
 
 
 def _windows(side: int, like: "Tensor") -> "Tensor":

@@ -14,18 +14,10 @@ from terraprobe.artifacts import read_table, table_metadata, write_table
 from terraprobe.classlists import has_classes, one_hot
 from terraprobe.collections.chiptable import read_classes
 from terraprobe.errors import TerraprobeError
-from terraprobe.metrics import f1_scores, hit_share, regional_gap
+from terraprobe.metrics import f1_scores, regional_gap
+from terraprobe.probes.blockmeans import BlockMeans
 from terraprobe.stage import In, Ins, Out, Recipe, progress
-from terraprobe.statistics import (
-    MIN_BLOCKS,
-    block_weights,
-    holm,
-    interval,
-    mean_over_seeds,
-    p_value,
-    resample,
-    stream_seed,
-)
+from terraprobe.statistics import MIN_BLOCKS, holm, interval, p_value, stream_seed
 
 SPLITS = ("train", "val", "test")
 HALF = 0.5
@@ -142,24 +134,14 @@ class _Right:
             name: (same.mean(axis=1) if recipe.multi_label else same.all(axis=1).astype(np.float64))
             for name, same in agree.items()
         }
-        blocks, names = pd.factorize(chips["block"].iloc[self.rows["test"]], sort=True)
-        self.block, self.n_blocks = blocks, len(names)
-        self.stream = stream_seed(recipe.seed, recipe.collection)
-        self.weights = block_weights(self.n_blocks, recipe.resamples, self.stream)
+        blocks = chips["block"].iloc[self.rows["test"]].to_numpy(str)
+        self.means = BlockMeans(blocks, recipe.resamples, stream_seed(recipe.seed, recipe.collection))
+        self.n_blocks = self.means.n_blocks
         self.counts |= {**{f"n_{part}": len(rows) for part, rows in self.rows.items()}, "n_blocks": self.n_blocks}
 
-    def resampled(self, members: Sequence[str]) -> NDArray[np.float64]:
-        """Test accuracy in every resample, (resamples, member)."""
-        hits = [self.right[m][self.rows["test"]] for m in members]
-        counts = [np.stack([self._by_block(h), self._by_block(np.ones(len(h)))], -1) for h in hits]
-        return resample(hit_share, np.stack(counts), self.weights)
-
-    def _by_block(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(self.block, weights=values, minlength=self.n_blocks).astype(np.float64)
-
-    def arm_samples(self, members: Sequence[str]) -> NDArray[np.float64]:
-        """Mean test accuracy over seeds in every resample of blocks and seeds, (resamples,)."""
-        return mean_over_seeds(self.resampled(members)[:, :, None], self.stream)
+    def hits(self, members: Sequence[str]) -> NDArray[np.float64]:
+        """How right each test chip is called, (member, chip)."""
+        return np.stack([self.right[m][self.rows["test"]] for m in members])
 
     def metrics(self, member: str) -> dict[str, float]:
         """Every metric of one encoder."""
@@ -179,7 +161,7 @@ class _Right:
         """Rows of every encoder of an arm, then those of the arm itself, accuracy last."""
         found = {m: self.metrics(m) for m in members}
         lasts = [name for name in found[members[0]] if name != "accuracy"] + ["accuracy"]
-        samples = self.resampled(members)
+        samples = self.means.resampled(self.hits(members))
         rows = [
             self._row(arm, m, name, values[name], samples[:, k] if name == "accuracy" else None)
             for k, (m, values) in enumerate(found.items())
@@ -187,7 +169,7 @@ class _Right:
         ]
         for name in lasts:
             values = np.array([found[m][name] for m in members])
-            of_arm = self.arm_samples(members) if name == "accuracy" else None
+            of_arm = self.means.of_arm(self.hits(members)) if name == "accuracy" else None
             row = self._row(arm, "", name, float(values.mean()), of_arm)
             rows.append(row | {"sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan, "n_seeds": len(values)})
         return rows
@@ -218,7 +200,7 @@ class _Right:
     def differences(self) -> pd.DataFrame:
         """Arms against the majority class and against each other, on the same resampled blocks."""
         arms = {**self.recipe.arms, MAJORITY: (MAJORITY,)}
-        samples = {arm: self.arm_samples(members) for arm, members in arms.items()}
+        samples = {arm: self.means.of_arm(self.hits(members)) for arm, members in arms.items()}
         value = {arm: float(np.mean([self.metrics(m)["accuracy"] for m in members])) for arm, members in arms.items()}
         rows = []
         for a, b in combinations(arms, 2):

@@ -25,6 +25,7 @@ class Collection:
         note: what the study says about it.
         chips: `chips.parquet`, in store order, index 0, 1, …
         labels: the numbers of `labels.parquet` in the order of `chips`; no column where there are none.
+        classes: its classes, text, likewise.
         modalities: stores by modality.
         layers: stores by label layer.
         audit: `leakage.json`.
@@ -33,6 +34,7 @@ class Collection:
     note: CollectionNote
     chips: Any
     labels: pd.DataFrame
+    classes: pd.DataFrame
     modalities: dict[str, ChipStore]
     layers: dict[str, ChipStore]
     audit: dict[str, Any]
@@ -101,9 +103,9 @@ def read_collections(
         if not len(frame):
             raise TerraprobeError(f"{chip_tables[note.name]}: no chips. Look at the grid of collection {note.name}.")
         stores = {kind: _stores(specs, note.name, kind, len(frame)) for kind in ("chips", "labels")}
-        values = _labels(label_tables.get(note.name), frame["chip_id"])
+        values, classes = _labels(label_tables.get(note.name), frame["chip_id"])
         audit = read_json(audits[note.name])
-        found.append(Collection(note, frame, values, stores["chips"], stores["labels"], audit))
+        found.append(Collection(note, frame, values, classes, stores["chips"], stores["labels"], audit))
     return found
 
 
@@ -121,12 +123,13 @@ def _stores(specs: list[Path], collection: str, kind: str, n_chips: int) -> dict
     return stores
 
 
-def _labels(path: Path | None, chip_ids: pd.Series) -> pd.DataFrame:
+def _labels(path: Path | None, chip_ids: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Numbers, and classes."""
     if path is None:
-        return pd.DataFrame(index=chip_ids.index)
-    table = read_table(path).set_index("chip_id")
-    values: pd.DataFrame = table[number_labels(table)].reindex(chip_ids).reset_index(drop=True)
-    return values
+        return pd.DataFrame(index=chip_ids.index), pd.DataFrame(index=chip_ids.index)
+    table = read_table(path).set_index("chip_id").reindex(chip_ids).reset_index(drop=True)
+    numbers = table[number_labels(table)]
+    return numbers, table.select_dtypes(exclude="number")
 
 
 def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: list[Path]) -> list[TrainedEncoder]:

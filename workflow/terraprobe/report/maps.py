@@ -102,10 +102,15 @@ def quicklook(collection: Collection, column: NDArray[np.intp], row: NDArray[np.
     return stretch(mosaic)
 
 
-def stretch(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Reflectance (…, 3) to 8-bit RGB between the 1 % and 98 % quantiles of each band; white where not observed."""
+def stretch(image: NDArray[np.float32], limits: NDArray[np.float64] | None = None) -> NDArray[np.uint8]:
+    """Reflectance to 8-bit RGB between two limits; white where not observed.
+
+    Args:
+        image: (…, 3).
+        limits: lower and upper one of each band, (2, 3); by default its 1 % and 98 % quantiles.
+    """
     flat = image.reshape(-1, image.shape[-1])
-    low, high = np.nanquantile(flat, [0.01, 0.98], axis=0)
+    low, high = np.nanquantile(flat, [0.01, 0.98], axis=0) if limits is None else limits
     scaled = np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1)
     rgb: NDArray[np.uint8] = (np.nan_to_num(scaled, nan=1.0) * 255).astype(np.uint8)
     return rgb

@@ -80,6 +80,9 @@ class ClassificationNote(Recipe):
         collection: whose chips are judged.
         simulated: whether they are simulated.
         efficiency_at: p of Eff-p.
+        label: chip-level classes.
+        classes: that the encoders tell apart, by code.
+        seed: of the chips that are shown.
     """
 
     name: str
@@ -87,6 +90,34 @@ class ClassificationNote(Recipe):
     collection: str
     simulated: bool
     efficiency_at: float = 0.95
+    label: str = ""
+    classes: tuple[str, ...] = ()
+    seed: int = 0
+
+    @property
+    def kind(self) -> str:
+        """`simulated` or `real`."""
+        return "simulated" if self.simulated else "real"
+
+
+class ReconstructionNote(Recipe):
+    """An evaluation of autoencoders, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        collection: whose chips are judged.
+        simulated: whether they are simulated.
+        encoders: names of the entries that are judged.
+        label: chip-level classes that a support vector machine learnt; empty: none did.
+    """
+
+    name: str
+    title: str
+    collection: str
+    simulated: bool
+    encoders: tuple[str, ...]
+    label: str = ""
 
     @property
     def kind(self) -> str:
@@ -126,6 +157,7 @@ class ReportRecipe(Recipe):
         encoders: in the order of the page.
         evaluations: in the order of the page.
         classifications: in the order of the page.
+        reconstructions: in the order of the page.
         pools: in the order of the page.
     """
 
@@ -136,4 +168,5 @@ class ReportRecipe(Recipe):
     encoders: tuple[EncoderNote, ...]
     evaluations: tuple[EvaluationNote, ...]
     classifications: tuple[ClassificationNote, ...] = ()
+    reconstructions: tuple[ReconstructionNote, ...] = ()
     pools: tuple[PoolNote, ...] = ()

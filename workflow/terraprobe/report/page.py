@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from terraprobe.artifacts import atomic_path, read_table
+from terraprobe.artifacts import atomic_path, read_arrays, read_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.report.drawing import Gallery
 from terraprobe.report.html.render import render_page
@@ -15,14 +15,25 @@ from terraprobe.report.leakage import alike_table, leakage_table
 from terraprobe.report.notes import ReportRecipe
 from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
-from terraprobe.report.sections import Material, classifications, headlines, opening, pictures, pools, provenance
+from terraprobe.report.sections import (
+    Archive,
+    Material,
+    classifications,
+    headlines,
+    opening,
+    pictures,
+    pools,
+    provenance,
+    reconstructions,
+)
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
 CONTENTS = (
-    ("summary", "Summary"), ("classes", "With labels"), ("places", "Where"), ("leakage", "Leakage"), ("chips", "Chips"),
-    ("training", "Training"), ("fewshot", "Few labels"), ("embeddings", "Embeddings"), ("labels", "Labels"),
-    ("scores", "All scores"), ("missing", "Missing"), ("provenance", "Provenance"),
+    ("summary", "Summary"), ("classes", "With labels"), ("reconstruction", "Reconstruction"), ("places", "Where"),
+    ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"), ("fewshot", "Few labels"),
+    ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"), ("missing", "Missing"),
+    ("provenance", "Provenance"),
 )  # fmt: skip
 """Anchor and short title of every section, in order; those of `_absent` are left out."""
 
@@ -32,7 +43,8 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
-    leakage: Ins, recipe: ReportRecipe, page: Out,
+    attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins, leakage: Ins,
+    recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -51,6 +63,10 @@ def write_report(
         classes: scores of `score_classes`, one of every evaluation of supervised encoders.
         class_differences: differences of `score_classes`, likewise.
         class_regions: regions of `score_classes`, likewise.
+        attributions: of `attribute_classes`, `<evaluation>.npz` of every evaluation of supervised encoders.
+        reconstruction: scores of `score_reconstruction`, one of every evaluation of autoencoders.
+        reconstruction_differences: differences of `score_reconstruction`, likewise.
+        images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
         leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
@@ -70,6 +86,10 @@ def write_report(
         classes=_concat(classes),
         class_differences=_concat(class_differences),
         class_regions=_concat(class_regions),
+        attributions={path.stem: read_arrays(path) for path in attributions},
+        reconstruction=_concat(reconstruction),
+        reconstruction_differences=_concat(reconstruction_differences),
+        images=_by_evaluation(images),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -81,7 +101,8 @@ def write_report(
         "contents": [(anchor, title) for anchor, title in CONTENTS if anchor not in _absent(recipe)],
         "summary": opening(material),
         "pools": pools(material, gallery),
-        "classifications": classifications(material),
+        "classifications": classifications(material, gallery),
+        "reconstructions": reconstructions(material, gallery),
         "headlines": headlines(material, gallery),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
@@ -90,6 +111,7 @@ def write_report(
     tables += [item["table"] for item in content["headlines"] if item["table"]]
     tables += [item["table"] for item in content["pools"]]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
+    tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
@@ -104,11 +126,22 @@ def write_report(
 
 def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
-    return (set() if recipe.classifications else {"classes"}) | (set() if recipe.evaluations else {"fewshot", "scores"})
+    filled = {
+        "classes": recipe.classifications, "reconstruction": recipe.reconstructions, "fewshot": recipe.evaluations,
+        "scores": recipe.evaluations,
+    }  # fmt: skip
+    return {anchor for anchor, entries in filled.items() if not entries}
 
 
 def _concat(paths: Ins) -> pd.DataFrame:
     return pd.concat([read_table(path) for path in paths], ignore_index=True) if paths else pd.DataFrame()
+
+
+def _by_evaluation(paths: Ins) -> dict[str, dict[str, Archive]]:
+    found: dict[str, dict[str, Archive]] = {}
+    for path in paths:
+        found.setdefault(path.parent.name, {})[path.stem] = read_arrays(path)
+    return found
 
 
 def _tables(material: Material) -> list[Table]:

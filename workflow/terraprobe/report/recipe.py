@@ -11,12 +11,13 @@ from terraprobe.report.notes import (
     EncoderNote,
     EvaluationNote,
     PoolNote,
+    ReconstructionNote,
     ReportRecipe,
 )
 from terraprobe.study import FolderCollection, SceneCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import Classification, EncoderEntry, Evaluation, Pool
+    from terraprobe.study import Classification, EncoderEntry, Evaluation, Pool, Reconstruction
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -41,6 +42,7 @@ def report_recipe(study: Study) -> ReportRecipe:
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(_evaluation(e) for e in study.forests),
         classifications=tuple(_classification(e, study) for e in study.classifications),
+        reconstructions=tuple(_reconstruction(e, study) for e in study.reconstructions),
         pools=tuple(_pool(pool, study) for pool in study.pools),
     )
 
@@ -60,6 +62,20 @@ def _classification(evaluation: "Classification", study: Study) -> Classificatio
         collection=evaluation.collection,
         simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
         efficiency_at=evaluation.efficiency_at,
+        label=evaluation.label,
+        classes=tuple(study.classes_called(evaluation)),
+        seed=evaluation.seed,
+    )
+
+
+def _reconstruction(evaluation: "Reconstruction", study: Study) -> ReconstructionNote:
+    return ReconstructionNote(
+        name=evaluation.name,
+        title=f"Chips of {_title(evaluation.collection)}",
+        collection=evaluation.collection,
+        simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
+        encoders=tuple(study.arms(evaluation)),
+        label=evaluation.label,
     )
 
 

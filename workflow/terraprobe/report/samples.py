@@ -1,15 +1,14 @@
 """What the chips look like: a few of them, as every modality and label layer shows them."""
 
 import itertools
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.chips.store import MIN_VALID, ChipStore
 from terraprobe.modalities import MODALITIES, LabelLayer
-from terraprobe.report.drawing import CYCLE, MUTED, Gallery, Picture, colour_key, themed_figure
+from terraprobe.report.chipviews import Row, colours, draw_rows
+from terraprobe.report.drawing import CYCLE, Gallery, Picture, colour_key
 from terraprobe.report.inputs import Collection
 from terraprobe.report.maps import stretch
 
@@ -26,21 +25,6 @@ _UNKNOWN = "#e3e3e3"
 _UNITS = {"percent": "%", "m2": "m² a cell"}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of the picture.
-
-    Attributes:
-        title: above the row.
-        images: what `imshow` takes, one a chip.
-        options: for `imshow`.
-    """
-
-    title: str
-    images: list[NDArray[Any]]
-    options: dict[str, Any]
-
-
 def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
     """Sample chips of a collection; no picture where it has no store."""
     if not collection.modalities:
@@ -49,19 +33,10 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
     rows = [row for name, store in collection.modalities.items() for row in _modality_rows(name, store, chips)]
     labels = [(layer, store) for store in collection.layers.values() if (layer := store.label_layer)]
     rows += [_label_row(layer, store, chips) for layer, store in labels]
-    figure, axes = themed_figure(1.22 * len(rows) + 0.6, len(rows), len(chips))
-    for row, line in zip(rows, axes, strict=True):
-        for ax, image in zip(line, row.images, strict=True):
-            ax.imshow(image, **{"interpolation": "none", **row.options})
-            ax.set(xticks=[], yticks=[])
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=MUTED, linewidth=0.5)
-        line[0].set_title(" ", fontsize=9.5)  # keeps the height; a long title itself would push the chips apart
-        line[0].text(0, 1.05, row.title, transform=line[0].transAxes, fontsize=9.5).set_in_layout(False)
+    figure = draw_rows(rows, f"{collection.note.title} ({collection.note.kind})")
     classes = dict(entry for layer, store in labels for entry in _key(layer, store, chips))
     if classes:
         colour_key(figure, classes)
-    figure.suptitle(f"{collection.note.title} ({collection.note.kind})", x=0.02, ha="left", size=11)
     side_m = next(iter(collection.modalities.values())).chip_px * 10
     note = collection.note
     alt = f"{len(chips)} chips of {note.title} side by side; rows: {'; '.join(row.title for row in rows)}."
@@ -111,10 +86,11 @@ def _modality_rows(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list
     if store.layer.unit == "coherence":
         best = np.argmax(store.valid[chips], axis=1)
         images = list(store.physical(chips, best))
-        return [Row(f"{title}, 0 to 1", images, {"cmap": "gray", "vmin": 0, "vmax": 1})]
+        return [Row(f"{title}, 0 to 1", images, options={"cmap": "gray", "vmin": 0, "vmax": 1})]
     band = next(b for b in store.bands if b.endswith("VV"))
     images = list(store.physical(chips, np.full(len(chips), store.bands.index(band))))
-    return [Row(f"{title}: {band.replace('_', ' ')}, −22 to 0 dB", images, {"cmap": "gray", "vmin": -22, "vmax": 0})]
+    options = {"cmap": "gray", "vmin": -22, "vmax": 0}
+    return [Row(f"{title}: {band.replace('_', ' ')}, −22 to 0 dB", images, options=options)]
 
 
 def _reflectance_rows(title: str, store: ChipStore, chips: NDArray[np.intp]) -> list[Row]:
@@ -123,9 +99,9 @@ def _reflectance_rows(title: str, store: ChipStore, chips: NDArray[np.intp]) -> 
         channels = [next((k for k, b in enumerate(store.bands) if b.endswith(band)), -1) for band in wanted]
         if min(channels) < 0:
             continue
-        pixels = np.stack([np.moveaxis(store.physical(np.full(3, c), np.array(channels)), 0, -1) for c in chips])
+        images = list(stretch(colours(store, chips, channels)))
         month = store.bands[channels[0]].partition("_")[0]
-        rows.append(Row(f"{title}: {words}" + (f", {month}" if month != wanted[0] else ""), list(stretch(pixels)), {}))
+        rows.append(Row(f"{title}: {words}" + (f", {month}" if month != wanted[0] else ""), images))
     return rows
 
 
@@ -150,11 +126,11 @@ def _label_row(layer: LabelLayer, store: ChipStore, chips: NDArray[np.intp]) -> 
         quantity[raw == layer.nodata] = np.nan
         high = float(np.nanmax(quantity)) if np.isfinite(quantity).any() else 1.0
         title = f"{layer.title}, 0 to {high:,.4g} {_UNITS.get(layer.unit, layer.unit)}"
-        return Row(title, list(quantity), {"cmap": "viridis", "vmin": 0, "vmax": max(high, 1e-6)})
-    colours = np.full((*raw.shape, 3), to_rgb(_UNKNOWN))
+        return Row(title, list(quantity), options={"cmap": "viridis", "vmin": 0, "vmax": max(high, 1e-6)})
+    painted = np.full((*raw.shape, 3), to_rgb(_UNKNOWN))
     for code, colour in class_colours(layer).items():
-        colours[raw == code] = to_rgb(colour)
-    return Row(layer.title, list(colours), {})
+        painted[raw == code] = to_rgb(colour)
+    return Row(layer.title, list(painted))
 
 
 def _key(layer: LabelLayer, store: ChipStore, chips: NDArray[np.intp]) -> list[tuple[str, str]]:

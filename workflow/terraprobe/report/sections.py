@@ -1,14 +1,16 @@
 """What each section of the page is filled with."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
+from terraprobe.report.classpictures import draw_attributions, draw_regions
 from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
@@ -18,10 +20,20 @@ from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
 from terraprobe.report.overview import headline_table, recipe_table, seeds_table
 from terraprobe.report.pools import draw_pool, judged, pool_sentences, pool_table
+from terraprobe.report.reconstruction import (
+    draw_reconstructions,
+    reconstruction_arms,
+    reconstruction_differences,
+    reconstruction_sentences,
+    reconstruction_table,
+)
 from terraprobe.report.results import curve_points, headline, refused
 from terraprobe.report.samples import draw_samples
 from terraprobe.report.scatter import draw_projections, draw_quantiles
 from terraprobe.report.training import card_facts, draw_training
+
+Archive = Mapping[str, NDArray[Any]]
+"""Arrays of a NumPy archive."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,10 @@ class Material:
         classes: of `score_classes`, of every evaluation of supervised encoders.
         class_differences: of `score_classes`.
         class_regions: of `score_classes`.
+        attributions: of `attribute_classes`, by evaluation.
+        reconstruction: scores of `score_reconstruction`, of every evaluation of autoencoders.
+        reconstruction_differences: of `score_reconstruction`.
+        images: of `reconstruct_chips`, by evaluation and encoder.
     """
 
     recipe: ReportRecipe
@@ -53,10 +69,18 @@ class Material:
     classes: pd.DataFrame
     class_differences: pd.DataFrame
     class_regions: pd.DataFrame
+    attributions: Mapping[str, Archive]
+    reconstruction: pd.DataFrame
+    reconstruction_differences: pd.DataFrame
+    images: Mapping[str, Mapping[str, Archive]]
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
         return next(note for note in self.recipe.collections if note.name == collection)
+
+    def collection(self, name: str) -> Collection:
+        """The collection of that name."""
+        return next(c for c in self.collections if c.name == name)
 
     def tasks(self, collection: Collection) -> list[str]:
         """Tasks that are scored on a collection, in the order of its labels."""
@@ -107,15 +131,39 @@ def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
     return blocks
 
 
-def classifications(material: Material) -> list[dict[str, Any]]:
-    """Sentences and tables for every evaluation of supervised encoders."""
+def classifications(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, tables and pictures for every evaluation of supervised encoders."""
     blocks = []
     for note in material.recipe.classifications:
         arms = arms_of(note, material.classes, material.encoders)
         compared = differences_table(note, material.class_differences, bool(arms["few_blocks"].iloc[0]))
         said = classes_sentences(arms, compared.frame)
         tables = {"table": classes_table(note, arms), "regions": regions_table(note, material.class_regions)}
-        blocks.append({"note": note, "sentences": said, **tables, "differences": compared})
+        collection = material.collection(note.collection)
+        judged = [encoder for encoder in material.encoders if encoder.note.name in set(arms["arm"])]
+        with house_style():
+            drawn = draw_regions(collection, note, gallery)
+            found = material.attributions.get(note.name)
+            seen = draw_attributions(collection, note, judged, found, gallery) if found else []
+        drawings = {"pictures": drawn, "attributions": seen}
+        blocks.append({"note": note, "sentences": said, **tables, "differences": compared, **drawings})
+    return blocks
+
+
+def reconstructions(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, tables and a picture for every evaluation of autoencoders."""
+    blocks = []
+    for note in material.recipe.reconstructions:
+        arms = reconstruction_arms(note, material.reconstruction, material.encoders)
+        few = bool(arms["few_blocks"].iloc[0])
+        compared = reconstruction_differences(note, material.reconstruction_differences, few)
+        encoders = [encoder for encoder in material.encoders if encoder.note.name in note.encoders]
+        images = material.images[note.name]
+        with house_style():
+            drawn = draw_reconstructions(material.collection(note.collection), note, encoders, images, gallery)
+        said = reconstruction_sentences(note, arms, compared.frame)
+        tables = {"table": reconstruction_table(note, arms), "differences": compared}
+        blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn})
     return blocks
 
 

@@ -6,7 +6,7 @@ known and a combination that cannot work fail here, with the key, what was found
 
 from terraprobe.study.collections import Collection, FolderCollection, SceneCollection, SimulatedCollection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Classification, Evaluation, Pool
+from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
 from terraprobe.study.whole import Study
 
@@ -17,6 +17,7 @@ __all__ = [
     "Evaluation",
     "FolderCollection",
     "Pool",
+    "Reconstruction",
     "SceneCollection",
     "SimulatedCollection",
     "Study",

@@ -84,6 +84,11 @@ class EncoderEntry(Recipe):
         return load_method(self.method).supervised
 
     @property
+    def autoencoder(self) -> bool:
+        """Whether it learns to give chips back."""
+        return load_method(self.method).autoencoder
+
+    @property
     def members(self) -> "list[EncoderEntry]":
         """One encoder a seed; this one where it names a single seed."""
         if not self.seeds:

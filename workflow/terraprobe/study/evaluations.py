@@ -77,8 +77,10 @@ class Classification(Recipe):
         label: chip-level classes, which the encoders learnt.
         encoders: names, or `all` that learnt the label on the collection.
         efficiency_at: validation accuracy p of Eff-p, the epochs that it takes to reach it.
+        gradcam: classes for which the report shows where in a chip the encoders see them; the two of the most test
+            chips where none is named.
         resamples: of the test blocks, for the intervals.
-        seed: of the resamples.
+        seed: of the resamples, and of the chips that the report shows.
     """
 
     name: Name
@@ -87,6 +89,7 @@ class Classification(Recipe):
     label: str
     encoders: Literal["all"] | list[str] = "all"
     efficiency_at: float = Field(0.95, gt=0, le=1)
+    gradcam: list[str] = []
     resamples: int = Field(2000, ge=100)
     seed: int = Field(0, ge=0, lt=2**63)
 
@@ -96,7 +99,34 @@ class Classification(Recipe):
         return [self.collection]
 
 
-AnyEvaluation = Annotated[Evaluation | Classification, Field(discriminator="probe")]
+class Reconstruction(Recipe):
+    """How well autoencoders give test chips back, and what a support vector machine learns from their embeddings.
+
+    Attributes:
+        name: of its folder.
+        probe: `reconstruction`.
+        collection: whose chips are judged.
+        label: chip-level classes, one a chip, that the machine learns from all train chips; none: no machine.
+        encoders: names, or `all` autoencoders that can embed the collection; their towers see the same bands.
+        resamples: of the test blocks, for the intervals.
+        seed: of the resamples, and of the chips that the report shows.
+    """
+
+    name: Name
+    probe: Literal["reconstruction"]
+    collection: str
+    label: str = ""
+    encoders: Literal["all"] | list[str] = "all"
+    resamples: int = Field(2000, ge=100)
+    seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    def collections(self) -> list[str]:
+        """Names of all collections that it reads."""
+        return [self.collection]
+
+
+AnyEvaluation = Annotated[Evaluation | Classification | Reconstruction, Field(discriminator="probe")]
 
 
 class Pool(Recipe):

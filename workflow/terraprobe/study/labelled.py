@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from terraprobe.study.collections import Collection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Classification, Evaluation
+from terraprobe.study.evaluations import Classification, Evaluation, Reconstruction
 from terraprobe.study.names import check_names
 
 if TYPE_CHECKING:
@@ -118,3 +118,37 @@ def check_classification(study: "Study", evaluation: Classification) -> None:
     lists = {tuple(e.recipe.get("classes", ())) for e in able}
     if len(lists) > 1:
         raise ValueError(f"{where}.encoders: their recipes name different classes, allowed the same in all")
+    classes = next(iter(lists)) or classes_of(collection, evaluation.label)
+    check_names(evaluation.gradcam, classes, f"{where}.gradcam", "that the encoders learn")
+
+
+def check_reconstruction(study: "Study", evaluation: Reconstruction) -> None:
+    """Refuse an evaluation whose label or autoencoders do not fit it.
+
+    Raises:
+        ValueError: names the key, what was found and what is allowed.
+    """
+    where = f"evaluations[{evaluation.name}]"
+    collection = study.collection(evaluation.collection)
+    if evaluation.label:
+        single = [name for name in class_labels(collection) if not several(collection, name)]
+        check_names([evaluation.label], single, f"{where}.label", f"one class a chip of {collection.name}")
+    able = [e for e in study.encoders if e.autoencoder and study.can_embed(e, collection)]
+    if evaluation.encoders != "all":
+        why = f"autoencoders that can embed {collection.name}"
+        check_names(evaluation.encoders, [e.name for e in able], f"{where}.encoders", why)
+        able = [e for e in able if e.name in evaluation.encoders]
+    if not able:
+        raise ValueError(f"{where}.encoders: no autoencoder can embed {collection.name}; give one of method bioclim")
+    first, *others = ((e.name, _bands(e)) for e in able)
+    unlike = [(name, bands) for name, bands in others if bands != first[1]]
+    if unlike:
+        raise ValueError(
+            f"{where}.encoders: {first[0]} sees {first[1]} and {unlike[0][0]} sees {unlike[0][1]}; errors are means "
+            "over bands, so all must see the same"
+        )
+
+
+def _bands(encoder: EncoderEntry) -> str:
+    towers = encoder.full_recipe.towers.values()
+    return "; ".join(f"{', '.join(tower.band_names)} of {tower.modality}" for tower in towers)

@@ -9,10 +9,11 @@ from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import AnyCollection, Collection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import AnyEvaluation, Classification, Evaluation, Pool
+from terraprobe.study.evaluations import AnyEvaluation, Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.labelled import (
     able_classifiers,
     check_classification,
+    check_reconstruction,
     check_supervised,
     check_tasks,
     classes_of,
@@ -69,6 +70,9 @@ class Study(Recipe):
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
             if isinstance(evaluation, Classification):
                 check_classification(self, evaluation)
+                continue
+            if isinstance(evaluation, Reconstruction):
+                check_reconstruction(self, evaluation)
                 continue
             collection = self.collection(evaluation.collection)
             check_tasks(evaluation, collection)
@@ -142,6 +146,10 @@ class Study(Recipe):
         """The evaluation by the encoders' own heads of that name."""
         return next(e for e in self.classifications if e.name == name)
 
+    def reconstruction(self, name: str) -> Reconstruction:
+        """The evaluation of autoencoders of that name."""
+        return next(e for e in self.reconstructions if e.name == name)
+
     @property
     def forests(self) -> list[Evaluation]:
         """Evaluations by forests, in study order."""
@@ -151,6 +159,11 @@ class Study(Recipe):
     def classifications(self) -> list[Classification]:
         """Evaluations by the encoders' own heads, in study order."""
         return [e for e in self.evaluations if isinstance(e, Classification)]
+
+    @property
+    def reconstructions(self) -> list[Reconstruction]:
+        """Evaluations of autoencoders, in study order."""
+        return [e for e in self.evaluations if isinstance(e, Reconstruction)]
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
         """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
@@ -214,39 +227,69 @@ class Study(Recipe):
     def classification_recipe(self, name: str) -> dict[str, Any]:
         """What `score_classes` needs to know of an evaluation."""
         evaluation = self.classification(name)
-        compared = self._compared(evaluation)
-        content = evaluation.model_dump(mode="json", exclude={"name", "probe", "encoders", "efficiency_at"})
-        arms = {e.name: [m.name for m in e.members] for e in compared}
-        own = compared[0].recipe.get("classes")
-        collection = self.collection(evaluation.collection)
-        classes = own or classes_of(collection, evaluation.label)
-        more = {"classes": classes, "multi_label": several(collection, evaluation.label)}
-        return {**content, "evaluation": name, "arms": arms, **more}
+        own = {"resamples": evaluation.resamples, "seed": evaluation.seed}
+        return {"evaluation": name, **self._called(evaluation), **own, "arms": self.arms(evaluation)}
+
+    def attribution_recipe(self, name: str) -> dict[str, Any]:
+        """What `attribute_classes` needs to know of an evaluation."""
+        evaluation = self.classification(name)
+        return {**self._called(evaluation), "drawn": evaluation.gradcam, "seed": evaluation.seed}
+
+    def classes_called(self, evaluation: Classification) -> list[str]:
+        """Classes that the encoders of an evaluation tell apart, by code."""
+        own: list[str] = self._compared(evaluation)[0].recipe.get("classes", [])
+        return own or classes_of(self.collection(evaluation.collection), evaluation.label)
+
+    def _called(self, evaluation: Classification) -> dict[str, Any]:
+        collection, label = self.collection(evaluation.collection), evaluation.label
+        what = {"classes": self.classes_called(evaluation), "multi_label": several(collection, label)}
+        return {"collection": collection.name, "label": label, **what}
+
+    def reconstruct_recipe(self, name: str) -> dict[str, Any]:
+        """What `reconstruct_chips` needs to know of an evaluation."""
+        evaluation = self.reconstruction(name)
+        return {**self._learnt(evaluation), "random_inits": self.random_inits, "seed": evaluation.seed}
+
+    def reconstruction_recipe(self, name: str) -> dict[str, Any]:
+        """What `score_reconstruction` needs to know of an evaluation."""
+        evaluation = self.reconstruction(name)
+        own = {"resamples": evaluation.resamples, "seed": evaluation.seed}
+        return {"evaluation": name, **self._learnt(evaluation), **own, "arms": self.arms(evaluation)}
+
+    def _learnt(self, evaluation: Reconstruction) -> dict[str, Any]:
+        classes = classes_of(self.collection(evaluation.collection), evaluation.label)
+        return {"collection": evaluation.collection, "label": evaluation.label, "classes": classes}
+
+    def arms(self, evaluation: AnyEvaluation) -> dict[str, list[str]]:
+        """Names of the entries that an evaluation compares, each to its encoders, one a seed."""
+        return {e.name: [m.name for m in e.members] for e in self._compared(evaluation)}
 
     def summary_recipe(self) -> dict[str, Any]:
         """What `gather_scores` needs to know."""
         arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
         return {"arms": arms, "pools": [pool.model_dump(mode="json") for pool in self.pools]}
 
-    def judged(self, evaluation: Evaluation | Classification) -> list[str]:
+    def judged(self, evaluation: AnyEvaluation) -> list[str]:
         """Names of the encoders that an evaluation compares, one a seed."""
         return [member.name for encoder in self._compared(evaluation) for member in encoder.members]
 
-    def _compared(self, evaluation: Evaluation | Classification) -> list[EncoderEntry]:
+    def _compared(self, evaluation: AnyEvaluation) -> list[EncoderEntry]:
         if evaluation.encoders == "all":
             return self._able(evaluation)
         return [encoder for encoder in self.encoders if encoder.name in evaluation.encoders]
 
-    def _able(self, evaluation: Evaluation | Classification) -> list[EncoderEntry]:
+    def _able(self, evaluation: AnyEvaluation) -> list[EncoderEntry]:
         """The encoders that an evaluation could compare, in study order.
 
         Forests: those that can embed all its collections and learnt without labels, as few-shot curves of an encoder
         that has seen all train labels would not be few-shot. Heads: those that learnt the label on the collection.
+        Reconstruction: autoencoders that can embed it.
         """
         if isinstance(evaluation, Classification):
             return able_classifiers(self.encoders, evaluation)
         collections = [self.collection(name) for name in evaluation.collections]
-        return [e for e in self.encoders if not e.supervised and all(self.can_embed(e, c) for c in collections)]
+        able = [e for e in self.encoders if not e.supervised and all(self.can_embed(e, c) for c in collections)]
+        return [e for e in able if e.autoencoder or not isinstance(evaluation, Reconstruction)]
 
 
 def _seen(collection: Collection) -> str:
