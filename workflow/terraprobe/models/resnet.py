@@ -80,11 +80,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor, context: Tensor | None) -> Tensor:
         """Features (B, into, H, W) to (B, out, H', W')."""
-        hidden = F.relu(self.norm1(self.conv1(features), context))
+        hidden = F.relu(self.norm1(self.conv1(features), context), inplace=True)
         hidden = self.norm2(self.conv2(hidden), context)
         if self.shortcut is not None and self.shortcut_norm is not None:
             features = self.shortcut_norm(self.shortcut(features), context)
-        return F.relu(hidden + features)
+        hidden += features  # no gradient needs what a norm gives: its place is free
+        return F.relu(hidden, inplace=True)
 
 
 class ResNetEncoder(nn.Module):
@@ -116,7 +117,7 @@ class ResNetEncoder(nn.Module):
         Returns:
             (B, width of the last stage).
         """
-        features = F.relu(self.stem_norm(self.stem(images), context))
+        features = F.relu(self.stem_norm(self.stem(images), context), inplace=True)
         for stage in self.stages:
             for block in stage:  # type: ignore[attr-defined]
                 features = block(features, context)
