@@ -8,8 +8,9 @@ import torch
 from benchmarks.train.__main__ import no_gpu, on_cpu, on_gpu
 from benchmarks.train.arms import BIGEARTHNET, EUROSAT, PEERS, TRIO, Ours, Work, check_equal, count
 from benchmarks.train.timing import Plan, Row, Training, measure
-from benchmarks.train.verdict import PAPER_ALPHA, bar_table, judge, ratio, time_table
+from benchmarks.train.verdict import bar_table, judge, ratio, time_table
 from terraprobe.errors import TerraprobeError
+from terraprobe.report.costs import PAPER_ALPHA
 
 SMALL = {"width": 8, "blocks": (1, 1), "batch_size": 4}
 PLAN = Plan(warm_steps=1, rounds=2, steps=1)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.train.timing import Row
+from terraprobe.report.costs import PAPER_ALPHA
 
 REFERENCE = "plain"
 PEER = "torchvision"
 """Names of torchvision's networks begin so."""
-
-PAPER_ALPHA = {"plain": 1.0, "emb": 1.080, "cbn": 1.242}
-"""[P] sec. 1, published table, α."""
 
 
 @dataclass(frozen=True)

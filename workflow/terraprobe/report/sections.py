@@ -10,6 +10,7 @@ import pandas as pd
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.contrasts import draw_differences
+from terraprobe.report.costs import cost_table
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder
@@ -115,7 +116,8 @@ def classifications(material: Material) -> list[dict[str, Any]]:
         compared = differences_table(note, material.class_differences, bool(arms["few_blocks"].iloc[0]))
         said = classes_sentences(arms, compared.frame)
         tables = {"table": classes_table(note, arms), "regions": regions_table(note, material.class_regions)}
-        blocks.append({"note": note, "sentences": said, **tables, "differences": compared})
+        costs = cost_table(note, arms, material.encoders)
+        blocks.append({"note": note, "sentences": said, **tables, "differences": compared, "cost": costs})
     return blocks
 
 
