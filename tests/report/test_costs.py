@@ -1,14 +1,15 @@
 """Alpha and relative epochs follow from what trainings took."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from terraprobe.report.costs import cost_table, epoch_seconds, relative_cost
+from terraprobe.report.costs import cost_table, epoch_seconds, relative_cost, write_costs
 from terraprobe.report.inputs import TrainedEncoder
-from terraprobe.report.notes import ClassificationNote, EncoderNote
+from terraprobe.report.notes import ClassificationNote, EncoderNote, ReportRecipe
 
 NOTE = ClassificationNote(name="kinds", title="Kinds on Simland", collection="sim", simulated=True, efficiency_at=0.9)
 
@@ -65,6 +66,21 @@ def test_the_first_encoder_that_is_judged_is_the_reference() -> None:
     assert cells["α"] == "1.220" and cells["parameters"] == "7"
     assert (cells["Eff-0.9, epochs"], cells["Eff-0.9, relative epochs"]) == ("9.0", "11.0")
     assert "over that of plain" in table.caption
+
+
+def test_costs_stand_on_a_page_of_their_own_and_leftovers_go(tmp_path: Path) -> None:
+    recipe = ReportRecipe(
+        study="s", title="Study", about="", collections=(), encoders=(), evaluations=(), classifications=(NOTE,)
+    )
+    table = cost_table(NOTE, arms(plain=10.0, cbn=9.0), [PLAIN, CBN])
+    write_costs(recipe, {"kinds": table}, tmp_path / "index.html")
+    html = (tmp_path / "cost/index.html").read_text()
+    assert ">1.220</td>" in html and 'href="kinds.csv"' in html and 'href="../index.html"' in html
+    assert "Measured in this run itself" in html and "make bench-train" in html
+    assert 'class="badge simulated"' in html and "default-src 'none'" in html
+    assert pd.read_csv(tmp_path / "cost/kinds.csv")["alpha"].tolist() == pytest.approx([1, 1.22])
+    write_costs(recipe, {}, tmp_path / "index.html")
+    assert not list((tmp_path / "cost").iterdir())
 
 
 def test_a_level_that_is_never_reached_has_no_relative_epochs() -> None:
