@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help say-what run test test-long bench-store lint lock clean
+.PHONY: help say-what run test test-long bench-store bench-train lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -38,9 +38,9 @@ test: $(VENV)/installed.lock  ## all tests
 test-long: $(VENV)/installed.lock  ## the tests that CI runs reduced, in full: kill and fuzz loops
 	@TERRAPROBE_LONG=1 python -m pytest -m long -s
 
-# Peers of the store have an environment of their own, which nothing else installs.
+# Peers of the store and of the networks have an environment of their own, which nothing else installs.
 $(BENCH_VENV)/installed.lock: envs/bench.lock $(VENV)/installed.lock
-	@echo "terraprobe: installing the store's peers into $(BENCH_VENV) (once, about a minute)"
+	@echo "terraprobe: installing the benchmarks' peers into $(BENCH_VENV) (once, about a minute)"
 	@$(VENV)/bin/uv venv --quiet --clear --python $(VENV)/bin/python $(BENCH_VENV)
 	@$(VENV)/bin/uv pip sync --quiet --python $(BENCH_VENV)/bin/python --require-hashes envs/bench.lock
 	@cp envs/bench.lock $@
@@ -49,6 +49,10 @@ $(BENCH_VENV)/installed.lock: envs/bench.lock $(VENV)/installed.lock
 bench-store: $(BENCH_VENV)/installed.lock  ## measure the chip store against its peers, about three minutes
 	@MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4000000000 OMP_NUM_THREADS=1 \
 		PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.store
+
+# Not limited to one thread: a GPU's host and a CPU's cores are measured whole.
+bench-train: $(BENCH_VENV)/installed.lock  ## measure a training step of bioclim's networks and torchvision's, about three minutes
+	@PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.train
 
 lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint
 	@ruff check .

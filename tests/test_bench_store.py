@@ -5,7 +5,8 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks.store.__main__ import BEGIN, END, run
+from benchmarks.page import END, begin, write_block
+from benchmarks.store.__main__ import run
 from benchmarks.store.arms import ARMS, Ours, Plain, Preloaded
 from benchmarks.store.cache import cached_share, drop, read_through
 from benchmarks.store.inputs import CHANNELS, Pixels, make_inputs, write_usual
@@ -125,6 +126,16 @@ def test_the_spread_of_a_row_is_its_quartiles():
     assert (row.median, *row.spread) == (2, 1, 3)
 
 
-def test_the_page_has_a_place_for_the_tables(repository):
+def test_the_page_has_a_place_for_the_tables_of_every_benchmark(repository):
     page = (repository / "docs" / "benchmarks.md").read_text()
-    assert page.index(BEGIN) < page.index(END)
+    for target in ("bench-store", "bench-train"):
+        assert page.count(begin(target)) == 1
+        assert END in page.partition(begin(target))[2]
+
+
+def test_a_block_is_replaced_and_nothing_else(tmp_path):
+    page = tmp_path / "page.md"
+    blocks = [f"{begin(target)}\n\nold\n\n{END}" for target in ("one", "two")]
+    page.write_text("\n".join(["before", blocks[0], "between", blocks[1], "after"]))
+    write_block("one", "new", page)
+    assert page.read_text() == "\n".join(["before", blocks[0].replace("old", "new"), "between", blocks[1], "after"])

@@ -21,7 +21,9 @@ def pair(tmp_path, monkeypatch):
 
 def test_equal_runs_are_equal_exactly_whatever_they_took(pair, capsys):
     a, b = pair
-    for name in ("logs/pretrain_encoder/e.log", "encoders/e/cost.json", "encoders/e/state-1a/step.pt"):
+    costs = ("encoders/e/cost.json", "report/cost/index.html")
+    for name in ("logs/pretrain_encoder/e.log", *costs, "encoders/e/state-1a/step.pt"):
+        (b / name).parent.mkdir(parents=True, exist_ok=True)
         (b / name).write_text("another machine")
     (b / "benchmarks/pretrain_encoder/e.tsv").unlink()
     assert main(["compare", "--exact", str(a), str(b)]) == 0

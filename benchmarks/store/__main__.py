@@ -1,20 +1,17 @@
 """`make bench-store`: measure, print, and write the tables of docs/benchmarks.md."""
 
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import rasterio
 
+from benchmarks.page import PAGE, machine, write_block
 from benchmarks.store.arms import ARMS, Arm
 from benchmarks.store.inputs import Inputs, Pixels, make_inputs, write_usual
 from benchmarks.store.timing import Plan, Row, check_equal, measure_cold, measure_warm
 from benchmarks.store.verdict import bar_table, judge, time_table
-from terraprobe.artifacts import atomic_path
 from terraprobe.errors import TerraprobeError
 
 PIXELS = Pixels(tiles=4, tile_px=2048)
@@ -28,8 +25,7 @@ PLANS = {
 GDAL_CACHE_MB = 8
 """GDAL keeps decoded blocks: with its default cache, repeated reads of a file that fits would measure memory."""
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- make bench-store: begin -->", "<!-- end -->"
+LIBRARIES = ("numpy", "rasterio", "torchgeo", "torch")
 
 
 def run(folder: Path, pixels: Pixels, plans: dict[int, Plan], arms: Sequence[type[Arm]]) -> tuple[list[Row], str]:
@@ -67,13 +63,6 @@ def _remove(inputs: Inputs) -> None:
         path.unlink()
 
 
-def _machine() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    names = ("numpy", "rasterio", "torchgeo", "torch")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, Python {platform.python_version()}, {versions}."
-
-
 def main() -> int:
     """Run, print and write. Bars that do not hold are told, and are no failure of the run."""
     with tempfile.TemporaryDirectory(prefix="bench-store-") as folder:
@@ -83,12 +72,10 @@ def main() -> int:
             print(f"bench-store: {error}", file=sys.stderr)
             return 1
     bars = judge(rows)
-    text = "\n\n".join([_machine() + " " + conversion, bar_table(bars), time_table(rows)])
+    text = "\n\n".join([machine(LIBRARIES) + " " + conversion, bar_table(bars), time_table(rows)])
     print(text)
     print(f"\n{sum(bar.held for bar in bars)} of {len(bars)} bars hold. Written to {PAGE.relative_to(Path.cwd())}.")
-    before, rest = PAGE.read_text().split(BEGIN)
-    with atomic_path(PAGE) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+    write_block("bench-store", text)
     return 0
 
 

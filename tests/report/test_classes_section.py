@@ -19,7 +19,8 @@ ARMS = {"plain": ("plain",), "cbn": ("cbn_s0", "cbn_s1")}
 
 
 def card_of(conditioning: str, context: str, start: dict[str, str]) -> dict[str, Any]:
-    return {"recipe": {"conditioning": conditioning, "context": context}, "start": start}
+    recipe = {"conditioning": conditioning, "context": context}
+    return {"recipe": recipe, "start": start, "parameters": {"total": 12_556_618}}
 
 
 @pytest.fixture
@@ -50,7 +51,8 @@ def encoders() -> list[TrainedEncoder]:
     }
     curves = {"plain": [[0.94, 0.96]], "cbn": [[0.96, 0.96], [0.5, 0.6]]}
     histories = {name: tuple(pd.DataFrame({"val_accuracy": run}) for run in runs) for name, runs in curves.items()}
-    return [TrainedEncoder(notes[name], (card,), histories[name]) for name, card in cards.items()]
+    costs: dict[str, tuple[dict[str, Any], ...]] = {name: ({},) * len(runs) for name, runs in curves.items()}
+    return [TrainedEncoder(notes[name], (card,), histories[name], costs[name]) for name, card in cards.items()]
 
 
 def test_the_table_says_what_each_model_is(scored: Any) -> None:
@@ -61,9 +63,10 @@ def test_the_table_says_what_each_model_is(scored: Any) -> None:
     assert rows["plain"][1:6] == ["simulated", "plain", "none", "fresh", "1"]
     assert rows["cbn"][1:6] == ["simulated", "CBN", "shuffled", "auto", "2"]
     assert rows["cbn"][6:10] == ["1.000", "0.000", "1.000", "1.000"]
-    assert rows["plain"][6] == rows["majority class"][6] == rows["cbn"][14]
+    assert rows["plain"][6] == rows["majority class"][6] == rows["cbn"][15]
     assert rows["cbn"][12] == ""  # one region alone: no Gen-Geo
-    assert [rows[name][13] for name in rows] == ["1.5", "", ""]  # the second run of `cbn` never gets there
+    assert [rows[name][13] for name in rows] == ["12,556,618", "12,556,618", "0"]
+    assert [rows[name][14] for name in rows] == ["1.5", "", ""]  # the second run of `cbn` never gets there
 
 
 def test_regions_stand_side_by_side(scored: Any) -> None:
@@ -111,8 +114,17 @@ def test_a_study_of_heads_alone_has_a_page(study: Any, scored: Any, tmp_path: Pa
     recipe = study.recipe.model_copy(
         update={"encoders": tuple(notes), "evaluations": (), "pools": (), "classifications": (NOTE,)}
     )
+    for arm, seconds in zip(ARMS, (40.0, 50.0), strict=True):
+        cost = {"device": "cpu", "precision": "fp32", "threads": 1, "seconds": seconds}
+        write_json(folder / "encoders" / arm / "cost.json", cost)
     write_report(**arguments, recipe=recipe, page=tmp_path / "page/index.html")
     html = (tmp_path / "page/index.html").read_text()
+    assert 'href="cost/index.html"' in html and (tmp_path / "page/cost/index.html").is_file()
+    assert pd.read_csv(tmp_path / "page/cost/kinds.csv")["alpha"].tolist() == [1, 1.25]
+    (folder / "encoders/cbn/cost.json").unlink()
+    write_report(**arguments, recipe=recipe, page=tmp_path / "page/index.html")
+    assert (tmp_path / "page/index.html").read_text() == html  # times are nowhere on it
+    assert pd.read_csv(tmp_path / "page/cost/kinds.csv")["alpha"].isna().tolist() == [False, True]
     assert 'id="table-classes-kinds"' in html and 'href="#classes"' in html
     assert 'id="fewshot"' not in html and 'href="#fewshot"' not in html
     assert (tmp_path / "page/tables/classes-kinds.csv").is_file()

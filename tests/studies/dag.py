@@ -7,7 +7,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MINI = Path(__file__).with_name("mini.yaml")
-NOT_COMPARED = ("logs/", "benchmarks/", "cost.json", "/state-")
+NOT_COMPARED = ("logs/", "benchmarks/", "cost.json", "/report/cost/", "/state-")
 """Wall times and hosts: outside every digest. Training state: what a killed run left to go on from."""
 
 

@@ -40,7 +40,7 @@ class Difference:
 def differing_files(a: Path, b: Path) -> list[str]:
     """Files that are not byte for byte the same, or are in one folder only.
 
-    Left aside is what two equal runs need not share: logs, benchmarks, `cost.json` and training state.
+    Left aside is what two equal runs need not share: logs, benchmarks, costs and training state.
 
     Args:
         a: a results folder.
@@ -68,7 +68,7 @@ def _exact_files(folder: Path) -> set[str]:
 
 def _of_page(path: Path, folder: Path) -> bool:
     """Tables and figures have no record, but they are results."""
-    return path.relative_to(folder).parts[0] == "report"
+    return path.relative_to(folder).parts[:2] in (("report", "tables"), ("report", "figures"))
 
 
 def _same_bytes(one: Path, other: Path) -> bool:

@@ -3,7 +3,7 @@
 A file of a results tree is known in one of three ways: by its own record (`<name>.prov.json`), as a raw file by the
 manifest of its source (`tiles/<shard>.json`, `manifest.json`; `tiles/<layer>.json` lists a user's own files, which may
 stand anywhere), or as something that a run leaves outside every record (`aside`): logs, benchmarks, cost, training
-state, and the tables and figures that belong to the report's page. Any other file is foreign.
+state, and the tables, figures and page of costs that stand beside the report's page. Any other file is foreign.
 
 Paths in records are relative to the folder that Snakemake ran in (its `--directory`), whatever the current folder is
 now. That folder is told from where the artifact stands: it is what comes before `results/` or `resources/downloads/`
@@ -21,7 +21,7 @@ from terraprobe.artifacts import provenance_path, sha256_file
 from terraprobe.errors import TerraprobeError
 
 RECORD = ".prov.json"
-_ASIDE = re.compile(r"(logs|benchmarks)/.+|encoders/[^/]+/(cost\.json|state-[^/]+/.+)|report/(tables|figures)/.+")
+_ASIDE = re.compile(r"(logs|benchmarks)/.+|encoders/[^/]+/(cost\.json|state-[^/]+/.+)|report/(tables|figures|cost)/.+")
 _KEYS = {"artifact": str, "bytes": int, "code": str, "inputs": dict, "sha256": str, "stage": str, "versions": dict}
 
 

@@ -44,8 +44,7 @@ class ConditionalBatchNorm(nn.Module):
             (B, channels, H, W).
         """
         gamma, beta = self.affine(context)[:, :, None, None].chunk(2, dim=1)
-        shifted: Tensor = gamma * self.norm(features) + beta
-        return shifted
+        return torch.addcmul(beta, gamma, self.norm(features))
 
 
 class PlainBatchNorm(nn.BatchNorm2d):

@@ -47,16 +47,17 @@ def _epochs(encoder: TrainedEncoder, level: float) -> float:
     return epochs_to(level, [history["val_accuracy"].to_numpy(float) for history in encoder.histories])
 
 
-def _what(card: Mapping[str, Any] | None) -> dict[str, str]:
-    """Conditioning, context and start of an arm; of the majority class none."""
+def _what(card: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Conditioning, context, start and size of an arm; of the majority class none."""
     if card is None:
-        return {"conditioning": "", "context": "", "start": ""}
+        return {"conditioning": "", "context": "", "start": "", "parameters": 0}
     recipe = card["recipe"]
     conditioned = recipe["conditioning"] != "none"
     return {
         "conditioning": CONDITIONING[recipe["conditioning"]],
         "context": recipe["context"] if conditioned else "none",
         "start": ", ".join(card.get("start", {})) or "fresh",
+        "parameters": card["parameters"]["total"],
     }
 
 
@@ -77,6 +78,7 @@ def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
         Column("train_accuracy", "train accuracy", score, number=True),
         Column("gen_ml", "Gen-ML", signed, number=True),
         Column("gen_geo", "Gen-Geo", score, number=True),
+        Column("parameters", "parameters", whole, number=True),
         Column("epochs", f"Eff-{note.efficiency_at:g}", "{:.1f}".format, number=True),
         *(f1 if arms["several"].any() else []),
         Column("floor", "majority class", score, number=True),
@@ -87,7 +89,8 @@ def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
     caption = (
         "Means over seeds; 95 % intervals over test blocks, then seeds. Gen-ML: train minus test accuracy. Gen-Geo: "
         "root mean square over regions of their accuracy minus the overall one. Shares, not per cent. Eff: epochs "
-        "until the mean validation accuracy of all seeds reaches the level, not weighted by the time of an epoch."
+        "until the mean validation accuracy of all seeds reaches the level; weighted by their time they stand on the "
+        "page of costs."
     )
     return Table(f"classes-{note.name}", caption, columns, arms)
 

@@ -58,11 +58,13 @@ class TrainedEncoder:
         note: what the study says about it.
         cards: `card.json` of each seed.
         histories: `history.parquet` of each seed.
+        costs: `cost.json` of each seed, empty where there is none.
     """
 
     note: EncoderNote
     cards: tuple[dict[str, Any], ...]
     histories: tuple[pd.DataFrame, ...]
+    costs: tuple[dict[str, Any], ...]
 
     @property
     def card(self) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: li
 
     Args:
         notes: the encoders, in order.
-        cards: `encoders/<e>/card.json`.
+        cards: `encoders/<e>/card.json`; what the training took stands beside it, `cost.json`.
         histories: `encoders/<e>/history.parquet`.
 
     Raises:
@@ -154,8 +156,17 @@ def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: li
                     f"Give one {file} for every encoder of the recipe."
                 )
         runs = [(read_json(card_of[run]), _history(history_of[run])) for run in note.runs]
-        found.append(TrainedEncoder(note, tuple(card for card, _ in runs), tuple(history for _, history in runs)))
+        costs = tuple(_cost(card_of[run].with_name("cost.json")) for run in note.runs)
+        found.append(
+            TrainedEncoder(note, tuple(card for card, _ in runs), tuple(history for _, history in runs), costs)
+        )
     return found
+
+
+def _cost(path: Path) -> dict[str, Any]:
+    """What a training took. No input of the stage: its bytes differ between equal runs, and records hold inputs."""
+    cost: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return cost
 
 
 def _history(path: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from terraprobe.artifacts import atomic_path, read_arrays, read_table
 from terraprobe.errors import TerraprobeError
+from terraprobe.report.costs import write_costs
 from terraprobe.report.drawing import Gallery
 from terraprobe.report.html.render import render_page
 from terraprobe.report.inputs import read_collections, read_encoders
@@ -69,7 +70,7 @@ def write_report(
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
         leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
-        page: HTML; `tables/*.csv` and `figures/*.{svg,png}` are written beside it.
+        page: HTML; `tables/*.csv`, `figures/*.{svg,png}` and, of trainings with labels, `cost/` are written beside it.
 
     Raises:
         TerraprobeError: an input is empty, missing or does not fit the others.
@@ -119,6 +120,7 @@ def write_report(
     html = render_page({**content, **pictures(material, gallery)})
     gallery.sweep()
     write_tables(tables, page.parent / "tables")
+    write_costs(recipe, {item["note"].name: item["cost"] for item in content["classifications"]}, page)
     with atomic_path(page) as temporary:
         temporary.write_text(html)
     progress(f"report: {len(gallery.names)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")

@@ -12,6 +12,7 @@ from terraprobe.probes.tasks import define_task
 from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.classpictures import draw_attributions, draw_regions
 from terraprobe.report.contrasts import draw_differences
+from terraprobe.report.costs import cost_table
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder
@@ -145,8 +146,8 @@ def classifications(material: Material, gallery: Gallery) -> list[dict[str, Any]
             drawn = draw_regions(collection, note, gallery)
             found = material.attributions.get(note.name)
             seen = draw_attributions(collection, note, judged, found, gallery) if found else []
-        drawings = {"pictures": drawn, "attributions": seen}
-        blocks.append({"note": note, "sentences": said, **tables, "differences": compared, **drawings})
+        shown = {"pictures": drawn, "attributions": seen, "cost": cost_table(note, arms, material.encoders)}
+        blocks.append({"note": note, "sentences": said, **tables, "differences": compared, **shown})
     return blocks
 
 

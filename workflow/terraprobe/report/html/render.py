@@ -1,19 +1,37 @@
-"""Fill the page's template: one file, with style, script and figures inside."""
+"""Fill the templates of the pages: each is one file, with style, script and figures inside."""
 
 from importlib.resources import files
 from typing import Any
 
 
 def render_page(content: dict[str, Any]) -> str:
-    """HTML of the page.
+    """HTML of the report.
 
     Args:
         content: variables of `page.html.j2`.
     """
-    from jinja2 import Environment, StrictUndefined
+    return _render("page.html.j2", content)
+
+
+def render_costs(content: dict[str, Any]) -> str:
+    """HTML of the costs.
+
+    Args:
+        content: variables of `cost.html.j2`.
+    """
+    return _render("cost.html.j2", content)
+
+
+def _render(template: str, content: dict[str, Any]) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("terraprobe.report.html")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((folder / "page.html.j2").read_text())
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: (folder / name).read_text()),
+    )
     parts = {name: (folder / f"page.{name}").read_text() for name in ("css", "js")}
-    return template.render(**parts, **content)
+    return environment.get_template(template).render(**parts, **content)
