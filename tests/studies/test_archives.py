@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from dag import snakemake
 
+from archive_tree import fake_downloads
 from terraprobe.artifacts import read_json, read_table
 from terraprobe.cli import main
 
@@ -129,3 +130,30 @@ def test_a_second_run_does_nothing_and_a_further_image_is_noticed(finished):
     rules = set(re.findall(r"^rule (\w+):", done.stdout, re.MULTILINE))
     assert {"index_archive_eurosat", "lay_grid", "cut_chips"} <= rules
     assert "index_archive_bigearthnet" not in rules
+
+
+def test_a_dry_run_plans_it_without_an_image_as_an_input(repository, tmp_path):
+    fake_downloads(tmp_path, per_class=3)
+    done = snakemake(tmp_path, "--dry-run", study=repository / "studies/bioclim.yaml")
+    assert done.returncode == 0, done.stdout
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+    assert jobs["cut_chips"] == 9 + 104
+    assert jobs["pretrain_encoder"] == 180
+    assert jobs["index_archive_eurosat"] == jobs["index_archive_bigearthnet"] == 1
+    assert "AnnualCrop_1.tif" not in done.stdout
+
+
+def test_a_dry_run_says_what_to_get_and_where_to_put_it(repository, tmp_path):
+    done = snakemake(tmp_path, "--dry-run", study=repository / "studies/bioclim.yaml")
+    assert done.returncode != 0
+    said = [line for line in done.stdout.splitlines() if "is absent" in line]
+    assert len(said) == 2
+    for line, place, got in zip(
+        said,
+        ("collections[0].path: ", "collections[1].path: "),
+        ("EuroSAT_MS.zip of https://zenodo.org", "BigEarthNet-S2-v1.0.tar.gz"),
+        strict=True,
+    ):
+        assert line.count(" is absent") == 4 + (got[0] == "B") and "worldclim.org" in line and "eea.europa.eu" in line
+        assert place in line and got in line and "unpack it so that this folder holds" in line
+        assert str(tmp_path / "resources/downloads") in line

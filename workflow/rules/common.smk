@@ -125,7 +125,7 @@ def context_files(collection):
     if entry.kind == "simulated":
         folder = f"{ROOT}/collections/{collection}/tiles"
         return {name: f"{folder}/{file}" for name, file in world_files().items()}
-    return {"climate": entry.climate_files, "regions": entry.regions}
+    return {"climate": entry.climate_files, "regions": str(Path(entry.regions).expanduser())}
 
 
 def context_read(encoders, collection):

@@ -38,18 +38,25 @@ class OwnFiles(Collection):
     def _context_there(self) -> "OwnFiles":
         if bool(self.climate) != bool(self.regions) or (self.elevation and not self.climate):
             raise ValueError("climate, regions: found one without the other, allowed both or neither; elevation beside")
+        if absent := self.absent():
+            raise ValueError("; ".join(absent))
+        return self
+
+    def absent(self) -> list[str]:
+        """What the study names but the disk does not have, each with what to do."""
+        found = []
         for key, hint in _CONTEXT_HINTS.items():
             path = Path(getattr(self, key)).expanduser()
-            if getattr(self, key) and not (path.exists() and (path.is_file() or self.climate_files)):
-                raise ValueError(f"{key}: {path.absolute()} is absent or holds no file; {hint}")
-        return self
+            if getattr(self, key) and not (path.is_file() or (key == "climate" and any(path.glob("*.tif")))):
+                found.append(f"{key}: {path.absolute()} is absent or holds no raster; {hint}")
+        return found
 
     @property
     def climate_files(self) -> list[str]:
-        """Rasters of climate and elevation."""
+        """Rasters of climate and elevation, of a collection that has context."""
         climate = Path(self.climate).expanduser()
         files = [climate] if climate.is_file() else sorted(climate.glob("*.tif"))
-        return [*map(str, files), *([self.elevation] if self.elevation else [])] if self.climate else []
+        return [*map(str, files), *([str(Path(self.elevation).expanduser())] if self.elevation else [])]
 
     @property
     def has_context(self) -> bool:
@@ -205,15 +212,21 @@ class ArchiveCollection(OwnFiles):
         check_names(self.labels, [], "labels", f"the classes of {self.archive} come with it")
         if self.chip_px != held.chip_px:
             raise ValueError(f"chip_px: found {self.chip_px}, allowed {held.chip_px}, the side of its images")
-        try:
-            for modality in dict.fromkeys([next(iter(held.folders)), *self.modalities]):
-                layer_folder(self.archive, self.root, modality)
-        except ValueError as error:
-            raise ValueError(f"path: {error}") from error
-        absent = [file for file in self.exclude if not Path(file).is_file()]
-        if absent:
-            raise ValueError(f"exclude: {absent[0]} is absent; give text files that name images, one a line")
         return self
+
+    def absent(self) -> list[str]:
+        """What the study names but the disk does not have, each with what to do."""
+        found, held = [], ARCHIVES[self.archive].folders
+        try:
+            for modality in held:
+                if modality in self.modalities or modality == next(iter(held)):
+                    layer_folder(self.archive, self.root, modality)
+        except ValueError as error:
+            found.append(f"path: {error}")
+        lists = [f"{file} is absent" for file in self.exclude if not Path(file).is_file()]
+        if lists:
+            found.append(f"exclude: {', '.join(lists)}; give text files that name images, one a line")
+        return [*found, *super().absent()]
 
     @property
     def root(self) -> Path:
