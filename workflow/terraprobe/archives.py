@@ -133,7 +133,7 @@ ARCHIVES: Mapping[str, Archive] = MappingProxyType(
                 {"s2_l2a": ("BigEarthNet-S2-v1.0", "BigEarthNet-v1.0"), "s1_grd": ("BigEarthNet-S1-v1.0",)}
             ),
             label=_BIGEARTHNET,
-            obtain="BigEarthNet-S2-v1.0.tar.gz (for s1_grd also BigEarthNet-S1-v1.0.tar.gz) of https://bigearth.net",
+            obtain="BigEarthNet-S2-v1.0.tar.gz (for s1_grd also BigEarthNet-S1-v1.0.tar.gz) of https://zenodo.org/records/12687186",
             looks="the folder BigEarthNet-v1.0 (or BigEarthNet-S2-v1.0; for s1_grd also BigEarthNet-S1-v1.0) with a "
             "folder for each image, which holds a file for each band and …_labels_metadata.json",
             licence="CDLA-Permissive-1.0",

@@ -48,7 +48,8 @@ class OwnFiles(Collection):
         for key, hint in _CONTEXT_HINTS.items():
             path = Path(getattr(self, key)).expanduser()
             if getattr(self, key) and not (path.is_file() or (key == "climate" and any(path.glob("*.tif")))):
-                found.append(f"{key}: {path.absolute()} is absent or holds no raster; {hint}")
+                state = "is a folder without rasters" if path.is_dir() else "is absent"
+                found.append(f"{key}: {path.absolute()} {state}: {hint}")
         return found
 
     @property
@@ -225,7 +226,7 @@ class ArchiveCollection(OwnFiles):
             found.append(f"path: {error}")
         lists = [f"{file} is absent" for file in self.exclude if not Path(file).is_file()]
         if lists:
-            found.append(f"exclude: {', '.join(lists)}; give text files that name images, one a line")
+            found.append(f"exclude: {', '.join(lists)}: give text files that name images, one a line")
         return [*found, *super().absent()]
 
     @property
