@@ -286,8 +286,8 @@ def test_a_chip_beyond_raster_and_regions_is_missing_and_named(tmp_path, own_eur
         context=tmp_path / "context.parquet",
     )
     said = capsys.readouterr().err
-    assert "1 chips have no climate, whose pixels all lie more than 50 km away: SeaLake_3000" in said
-    assert "1 chips have no region, within 50 km or of a group: SeaLake_3000" in said
+    assert "1 chips with no climate (no pixel with data within 50 km): SeaLake_3000" in said
+    assert "1 chips with no region (none of a group within 50 km): SeaLake_3000" in said
     row = read_table(tmp_path / "context.parquet").set_index("chip_id").loc["SeaLake_3000"]
     assert row["region"] == "" and np.isnan(row["bio01"])
 

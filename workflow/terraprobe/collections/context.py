@@ -75,15 +75,15 @@ def extract_context(*, grid: In, climate: Ins, regions: In, recipe: ContextRecip
     progress(
         f"{len(frame)} chips, {len(regions_found)} regions"
         + (f"; no raster holds {', '.join(absent)}" if absent else "")
-        + _named_chips(ids[np.isnan(distance_m)], f"no climate, whose pixels all lie more than {limit} away")
-        + _named_chips(ids[frame["region"] == ""], f"no region, within {limit} or of a group")
+        + _named_chips(ids[np.isnan(distance_m)], f"no climate (no pixel with data within {limit})")
+        + _named_chips(ids[frame["region"] == ""], f"no region (none of a group within {limit})")
     )
 
 
 def _named_chips(ids: "pd.Series[str]", what: str) -> str:
-    """How many chips have something not, and the first of them; nothing where there is none."""
+    """What some chips have, how many they are and the first five of them; nothing where there is none."""
     names = ", ".join(ids.iloc[:5]) + (", …" if len(ids) > 5 else "")
-    return f"; {len(ids)} chips have {what}: {names}" if len(ids) else ""
+    return f"; {len(ids)} chips with {what}: {names}" if len(ids) else ""
 
 
 def sample_climate(
