@@ -10,6 +10,8 @@ from pretraining import TINY_SUPERVISED, add_classes, make_optical, pretrain, sp
 from terraprobe.artifacts import read_json, read_table, write_table
 from terraprobe.collections.chiptable import CONTEXT
 from terraprobe.conditioning import ContextScale, Places, context_names, fit_context
+from terraprobe.encoders import Encoder
+from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.normalisation import TowerInput
 from terraprobe.pool import ChipPool
@@ -31,6 +33,11 @@ def places(seed=0):
     return Places(table, climate)
 
 
+def known(here):
+    """Whether all values of each chip's climate are known."""
+    return np.isfinite(here.climate).all(axis=1)
+
+
 def scale(kind, seed=7, **other):
     names = context_names(kind)
     return ContextScale(names, (0.0,) * len(names), (1.0,) * len(names), kind, seed, **other)
@@ -45,7 +52,7 @@ def test_shuffled_context_is_that_of_another_chip_of_the_split():
     here = places()
     entering = scale("shuffled").enter(here)
     for part in ("train", "test"):
-        rows = here.known & (here.table["split"] == part).to_numpy()
+        rows = known(here) & (here.table["split"] == part).to_numpy()
         assert sorted(entering[rows, 0]) == sorted(here.climate[rows, 0])
         assert (entering[rows, 0] != here.climate[rows, 0]).mean() > 0.8
         assert all(row in here.climate[rows].tolist() for row in entering[rows].tolist())  # whole rows
@@ -55,8 +62,19 @@ def test_region_context_is_the_mean_of_the_train_chips_of_the_region():
     here = places()
     means = {"alpine": [1.0] * 20, "": [5.0] * 20}
     entering = scale("region", means=means).enter(here)
-    assert (entering[here.known & (here.regions == "alpine")] == 1).all()
-    assert (entering[here.known & (here.regions == "boreal")] == 5).all()  # no train chip: the mean of all
+    assert (entering[known(here) & (here.regions == "alpine")] == 1).all()
+    assert (entering[known(here) & (here.regions == "boreal")] == 5).all()  # no train chip: the mean of all
+
+
+def test_without_elevation_the_other_19_values_enter_and_count():
+    here = places()
+    here.climate[:, 19] = np.nan
+    for kind, count in {"real": 19, "shuffled": 19, "noise": 19, "coordinates": 3}.items():
+        assert np.isnan(scale(kind).enter(here)).any(axis=1).all()
+        names = context_names(kind, elevation=False)
+        entering = ContextScale(names, (0.0,) * count, (1.0,) * count, kind, elevation=False).enter(here)
+        assert entering.shape == (60, len(names)) == (60, count)
+        assert np.flatnonzero(np.isnan(entering).any(axis=1)).tolist() == [3]
 
 
 def test_coordinates_are_points_on_the_unit_sphere():
@@ -87,12 +105,34 @@ def test_where_climate_is_not_known_nothing_enters(kind):
     assert np.flatnonzero(np.isnan(entering).any(axis=1)).tolist() == [3]
 
 
-@pytest.fixture(scope="module")
-def land(tmp_path_factory):
-    folder = add_classes(make_optical(tmp_path_factory.mktemp("conditioning") / "land"))
+def make_land(folder):
+    add_classes(make_optical(folder))
     table = read_table(folder / "chips.parquet")
     write_table(folder / "chips.parquet", table.assign(region=np.where(np.arange(len(table)) % 2, "alpine", "boreal")))
     return folder
+
+
+@pytest.fixture(scope="module")
+def land(tmp_path_factory):
+    return make_land(tmp_path_factory.mktemp("conditioning") / "land")
+
+
+@pytest.mark.parametrize("kind", ["real", "region", "noise"])
+def test_an_encoder_trains_where_no_elevation_is_known(tmp_path, kind):
+    torch.set_num_threads(1)
+    land = make_land(tmp_path / "land")
+    context = read_table(land / "context.parquet")
+    write_table(land / "context.parquet", context.assign(elevation=np.nan))
+    options = {"method": "bioclim_supervised", "conditioning": "cbn", "context": kind, "epochs": 1}
+    with pytest.raises(TerraprobeError, match=r"has all 20 values of the context \(elevation is known for 0 of 24\)"):
+        pretrain(land, tmp_path / "with", **options)
+    encoder = pretrain(land, tmp_path / "without", elevation=False, **options)
+    sealed = TowerInput.from_card(read_json(encoder / "card.json")["towers"]["s2"])
+    assert len(sealed.context.names) == 19 and not sealed.context.elevation
+    usable = Land.open("land", land / "chips.parquet", specs(land), [land / "context.parquet"]).usable(
+        Encoder.load(encoder)
+    )
+    assert usable["s2"].sum() == 38  # chip 1 lacks a band, chip 2 a value
 
 
 @pytest.mark.parametrize("kind", ["shuffled", "region", "coordinates", "noise"])

@@ -15,7 +15,7 @@ from terraprobe.methods import METHODS
 
 MODELS = {
     "The study": [study.Study],
-    "collections": [study.SceneCollection, study.SimulatedCollection, study.FolderCollection],
+    "collections": [study.SceneCollection, study.SimulatedCollection, study.FolderCollection, study.ArchiveCollection],
     "collections: classes": [ClassMap],
     "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
     "collections: leakage_limit": [LeakageLimit],

@@ -21,7 +21,9 @@ def measured(tmp_path, layers, chips=1, chip_px=16, **recipe):
         if layer != "unsealed":
             seal_and_open(grid, layer)
     stores = [tmp_path / layer / "spec.json" for layer in layers]
-    measure_labels(grid=grid, stores=stores, recipe=LabelsRecipe(**recipe), labels=tmp_path / "labels.parquet")
+    measure_labels(
+        grid=grid, stores=stores, images=[], recipe=LabelsRecipe(**recipe), labels=tmp_path / "labels.parquet"
+    )
     return read_table(tmp_path / "labels.parquet")
 
 
@@ -91,11 +93,11 @@ def test_a_store_that_is_no_label_layer_or_of_another_grid_is_refused(tmp_path):
     grid = write_grid(tmp_path / "grid.parquet", [(LEFT, TOP)])
     arguments = {"grid": grid, "recipe": LabelsRecipe(), "labels": tmp_path / "labels.parquet"}
     with pytest.raises(TerraprobeError, match=r"layer s1_grd with 1 chips, expected one of mod44b"):
-        measure_labels(stores=[tmp_path / "s1" / "spec.json"], **arguments)
+        measure_labels(stores=[tmp_path / "s1" / "spec.json"], images=[], **arguments)
     measured(tmp_path, {"osm": np.ones((16, 16))})
     arguments["grid"] = write_grid(tmp_path / "other.parquet", [(LEFT, TOP)] * 2)
     with pytest.raises(TerraprobeError, match=r"layer osm with 1 chips.*the 2 chips"):
-        measure_labels(stores=[tmp_path / "osm" / "spec.json"], **arguments)
+        measure_labels(stores=[tmp_path / "osm" / "spec.json"], images=[], **arguments)
 
 
 def test_the_class_is_the_most_frequent_known_one_and_ties_go_to_the_lowest_code(tmp_path):

@@ -73,7 +73,7 @@ def test_own_classes_reach_store_and_labels(tmp_path):
     assert store.label_layer.classes == CLASSES["codes"]
     assert json.loads((store.folder / "spec.json").read_text())["classes"]["codes"]["300"] == "vines"
     labels = tmp_path / "labels.parquet"
-    measure_labels(grid=grid, stores=[store.folder / "spec.json"], recipe=LabelsRecipe(), labels=labels)
+    measure_labels(grid=grid, stores=[store.folder / "spec.json"], images=[], recipe=LabelsRecipe(), labels=labels)
     table = read_table(labels)
     assert list(table.columns[1:]) == [
         "crops_other",

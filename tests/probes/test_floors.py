@@ -218,6 +218,13 @@ def test_floors_are_deterministic_and_need_no_climate(place):
     assert "climate" not in set(read_table(place.measure("three", climate=False))["floor"])
 
 
+def test_a_climate_without_elevation_has_19_values(place):
+    place.climate["elevation"] = np.nan
+    found = _features(place.measure(), "climate", "fixed")
+    assert found.shape == (N, 19)
+    assert found.notna().all(axis=None)
+
+
 def test_one_modality_is_not_concatenated(place):
     del place.pixels["varied"]
     assert set(read_table(place.measure())["modality"]) == {"fixed"}

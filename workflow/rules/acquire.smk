@@ -100,3 +100,31 @@ rule index_folder:
     shell:
         "python -m terraprobe index-folder --recipe {params.recipe:q} --code {params.code}"
         " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
+
+
+for entry in (c for c in STUDY.collections if c.kind == "archive"):
+
+    rule:
+        name:
+            f"index_archive_{entry.name}"
+        input:
+            folders=entry.watched,
+            exclude=entry.exclude,
+        output:
+            images=images(entry.name),
+            manifests=[manifest(entry.name, shard) for shard in entry.shard_names],
+        log:
+            f"{ROOT}/logs/index_archive/{entry.name}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/index_archive/{entry.name}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=8000,
+            runtime=240,
+        params:
+            recipe=recipe(**entry.index_recipe()),
+            code=code("index-archive"),
+        shell:
+            "python -m terraprobe index-archive --exclude {input.exclude:q} --recipe {params.recipe:q}"
+            " --code {params.code} --images {output.images} --manifests {output.manifests} 2>&1 | tee -i {log} >&2"

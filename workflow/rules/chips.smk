@@ -58,10 +58,11 @@ rule seal_store:
 
 
 rule measure_labels:
-    """Chip-level labels from the pixel labels."""
+    """Chip-level labels from the pixel labels, or as an archive gives them."""
     input:
         grid=f"{COLLECTION}/grid.parquet",
         stores=lambda w: stores(w.collection, "labels"),
+        images=lambda w: images(w.collection),
     output:
         labels=f"{COLLECTION}/labels.parquet",
     log:
@@ -77,5 +78,5 @@ rule measure_labels:
         recipe=recipe(),
         code=code("measure-labels"),
     shell:
-        "python -m terraprobe measure-labels --grid {input.grid} --stores {input.stores} --recipe {params.recipe:q}"
-        " --code {params.code} --labels {output.labels} 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe measure-labels --grid {input.grid} --stores {input.stores} --images {input.images}"
+        " --recipe {params.recipe:q} --code {params.code} --labels {output.labels} 2>&1 | tee -i {log} >&2"

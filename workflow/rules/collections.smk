@@ -28,8 +28,8 @@ rule extract_context:
     """Climate and region at every chip centre."""
     input:
         grid=f"{COLLECTION}/grid.parquet",
-        climate=f"{COLLECTION}/tiles/{world_files()['climate']}",
-        regions=f"{COLLECTION}/tiles/{world_files()['regions']}",
+        climate=lambda w: context_files(w.collection)["climate"],
+        regions=lambda w: context_files(w.collection)["regions"],
     output:
         context=f"{COLLECTION}/context.parquet",
     log:

@@ -73,6 +73,8 @@ def tiles(collection, layer=None, shard=None):
     layers = [layer] if layer else [*entry.modalities, *entry.labels]
     if entry.kind == "folder":
         return [file for one in layers for file in entry.files[one]]
+    if entry.kind == "archive":
+        return []  # too many to name: the manifest of a shard, which lists them, is checked when chips are read
     if entry.kind == "scene":
         folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
     else:
@@ -94,9 +96,16 @@ def manifest(collection, shard, layer=None):
 def laid_on(collection):
     """What the grid of a collection is read off; nothing where its places are known without a file."""
     entry = NAMES[collection]
+    if entry.kind == "archive":
+        return images(collection)
     if entry.kind == "folder":
         return [manifest(collection, None, entry.modalities[0])]
     return tiles(collection, "s2_l1c") if entry.kind == "scene" else []
+
+
+def images(collection):
+    """The table of an archive's images; nothing for any other collection."""
+    return [f"{ROOT}/collections/{collection}/images.parquet"] if NAMES[collection].kind == "archive" else []
 
 
 def own_classes(w):
@@ -110,6 +119,15 @@ def context(collection):
     return [f"{ROOT}/collections/{collection}/context.parquet"] if NAMES[collection].has_context else []
 
 
+def context_files(collection):
+    """Rasters of the climate and the vector file of the regions, of a collection that has context."""
+    entry = NAMES[collection]
+    if entry.kind == "simulated":
+        folder = f"{ROOT}/collections/{collection}/tiles"
+        return {name: f"{folder}/{file}" for name, file in world_files().items()}
+    return {"climate": entry.climate_files, "regions": str(Path(entry.regions).expanduser())}
+
+
 def context_read(encoders, collection):
     """The context of a collection where one of these encoders is conditioned on it."""
     return context(collection) if any(STUDY.encoder(e).takes_context for e in encoders) else []
@@ -118,7 +136,9 @@ def context_read(encoders, collection):
 def official(collection):
     """The list of splits that a collection was published with, where it is split so."""
     split = NAMES[collection].split
-    return [split.file] if split.kind == "official" else []
+    if split.kind != "official":
+        return []
+    return [split.file] if split.file else images(collection)
 
 
 def trained_on(encoder):
@@ -139,7 +159,7 @@ def start_files(encoder):
 
 def labels_of(collection):
     """The chip-level labels of a collection, or nothing where it has none."""
-    return [f"{ROOT}/collections/{collection}/labels.parquet"] if NAMES[collection].labels else []
+    return [f"{ROOT}/collections/{collection}/labels.parquet"] if NAMES[collection].label_layers else []
 
 
 def pretrained_elsewhere(collection):

@@ -1,7 +1,7 @@
 """What came out: one table of scores, t-SNE pictures, one page."""
 
 EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in drawn_of(c)]
-LABELLED = [c.name for c in STUDY.collections if c.labels]
+LABELLED = [c.name for c in STUDY.collections if c.label_layers]
 
 
 rule gather_scores:

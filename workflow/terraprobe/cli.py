@@ -21,6 +21,7 @@ from terraprobe.errors import TerraprobeError
 STAGES = {
     "fetch-scene": "terraprobe.acquire.packaged:fetch_scene",
     "index-folder": "terraprobe.acquire.folder:index_folder",
+    "index-archive": "terraprobe.acquire.archive:index_archive",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
     "lay-grid": "terraprobe.collections.grid:lay_grid",

@@ -2,14 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terraprobe.collections.chiptable import CONTEXT, chip_centres, unit_sphere
+from terraprobe.collections.chiptable import BIOCLIM, CONTEXT, chip_centres, unit_sphere
 from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
@@ -23,9 +22,15 @@ COORDINATES = ("x", "y", "z")
 NOISE = tuple(f"noise{k:02d}" for k in range(1, len(CONTEXT) + 1))
 
 
-def context_names(kind: ContextKind) -> tuple[str, ...]:
-    """Names of the values that enter, in order."""
-    return {"coordinates": COORDINATES, "noise": NOISE}.get(kind, CONTEXT)
+def context_names(kind: ContextKind, elevation: bool = True) -> tuple[str, ...]:
+    """Names of the values that enter, in order.
+
+    Args:
+        kind: where they come from.
+        elevation: whether it is among those of the climate, in whose number the noise comes too.
+    """
+    climate = CONTEXT if elevation else BIOCLIM
+    return {"coordinates": COORDINATES, "noise": NOISE[: len(climate)]}.get(kind, climate)
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,6 @@ class Places:
 
     table: Any
     climate: NDArray[np.float64]
-
-    @cached_property
-    def known(self) -> NDArray[np.bool_]:
-        """Whether all values of the climate are known, (chip,); of any other chip nothing enters, whatever the kind."""
-        return np.asarray(np.isfinite(self.climate).all(axis=1))
 
     @property
     def regions(self) -> NDArray[np.str_]:
@@ -63,6 +63,7 @@ class ContextScale:
         seed: of the shuffling and the noise.
         means: region to the mean of its train chips, `""` to that of all of them, which stands for a region without
             any; of kind `region` alone.
+        elevation: whether it is a value of the climate; where it is not known, only the other 19 must be.
     """
 
     names: tuple[str, ...]
@@ -71,19 +72,26 @@ class ContextScale:
     kind: ContextKind = "real"
     seed: int = 0
     means: Mapping[str, Sequence[float]] | None = None
+    elevation: bool = True
+
+    def climate(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values of `CONTEXT` that count as climate, (chip, 20 or 19)."""
+        return values if self.elevation else values[:, : len(BIOCLIM)]
 
     def enter(self, places: Places) -> NDArray[np.float64]:
         """Values that enter for each chip of a collection, (chip, names); NaN where its climate is not known."""
+        climate = self.climate(places.climate)
         if self.kind == "real":
-            return places.climate
-        values = np.full((len(places.climate), len(self.names)), np.nan)
-        rows = np.flatnonzero(places.known)
+            return climate
+        values = np.full((len(climate), len(self.names)), np.nan)
+        # Of any other chip nothing enters, whatever the kind: all kinds are judged on the same chips.
+        rows = np.flatnonzero(np.isfinite(climate).all(axis=1))
         values[rows] = self._values(places, rows)
         return values
 
     def _values(self, places: Places, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         if self.kind == "shuffled":
-            return places.climate[self._shuffled(places, rows)]
+            return self.climate(places.climate)[self._shuffled(places, rows)]
         if self.kind == "coordinates":
             return unit_sphere(*chip_centres(places.table.iloc[rows]))
         if self.kind == "noise":
@@ -114,7 +122,9 @@ class ContextScale:
         return scaled
 
 
-def fit_context(pool: "ChipPool", chips: NDArray[np.intp], kind: ContextKind = "real", seed: int = 0) -> ContextScale:
+def fit_context(
+    pool: "ChipPool", chips: NDArray[np.intp], kind: ContextKind = "real", seed: int = 0, elevation: bool = True
+) -> ContextScale:
     """Smallest and largest of each value over chips whose climate is known.
 
     Args:
@@ -122,27 +132,29 @@ def fit_context(pool: "ChipPool", chips: NDArray[np.intp], kind: ContextKind = "
         chips: train chips, (chip,).
         kind: where the values come from.
         seed: of the shuffling and the noise.
+        elevation: whether it is a value of the climate.
 
     Raises:
         TerraprobeError: no train chip has all values of the climate.
     """
-    known = np.isfinite(pool.context[chips])
+    names = context_names("real", elevation)
+    known = np.isfinite(pool.context[chips, : len(names)])
     if not known.all(axis=1).any():
-        least = CONTEXT[int(np.argmin(known.sum(axis=0)))]
+        least = names[int(np.argmin(known.sum(axis=0)))]
         raise TerraprobeError(
-            f"conditioning: no train chip of {', '.join(pool.collections)} has all {len(CONTEXT)} values of the "
+            f"conditioning: no train chip of {', '.join(pool.collections)} has all {len(names)} values of the "
             f"context ({least} is known for {int(known.sum(axis=0).min())} of {len(chips)}). Give context.parquet of "
             "each collection with all of them, or set conditioning to none."
         )
     rows = chips[known.all(axis=1)]
-    means = _region_means(pool, rows) if kind == "region" else None
-    blank = ContextScale(context_names(kind), (), (), kind, seed, means)
+    means = _region_means(pool, rows, len(names)) if kind == "region" else None
+    blank = ContextScale(context_names(kind, elevation), (), (), kind, seed, means, elevation)
     values = pool.entering(blank)[rows]
     low, high = (tuple(limit.tolist()) for limit in (values.min(axis=0), values.max(axis=0)))
-    return ContextScale(blank.names, low, high, kind, seed, means)
+    return replace(blank, low=low, high=high)
 
 
-def _region_means(pool: "ChipPool", rows: NDArray[np.intp]) -> dict[str, list[float]]:
-    regions, climate = np.concatenate([place.regions for place in pool.places])[rows], pool.context[rows]
+def _region_means(pool: "ChipPool", rows: NDArray[np.intp], count: int) -> dict[str, list[float]]:
+    regions, climate = np.concatenate([place.regions for place in pool.places])[rows], pool.context[rows, :count]
     means = {name: climate[regions == name].mean(axis=0).tolist() for name in sorted(set(regions.tolist()))}
     return {**means, "": climate.mean(axis=0).tolist()}

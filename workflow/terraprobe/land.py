@@ -83,7 +83,7 @@ class Land:
             store = self.stores[wanted.modality]
             usable = wanted.samples(store.valid[:, encoder.columns(name, store)] >= MIN_VALID)
             if wanted.context is not None and self.context is not None:
-                usable &= np.isfinite(self.context).all(axis=1, keepdims=True)
+                usable &= np.isfinite(wanted.context.climate(self.context)).all(axis=1, keepdims=True)
             if usable.any():
                 found[name] = usable
         if not found:

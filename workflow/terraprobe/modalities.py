@@ -120,7 +120,8 @@ class LabelLayer:
         name: as in study files and folder names.
         nodata: value that means "not known"; kept apart from every class.
         dtype: integer type of the store.
-        unit: of the pixel values: `class`, `percent` or `m2`.
+        unit: of the pixel values: `class`, `percent` or `m2`; of an archive's layer, which has no pixels, `chip_class`
+            or `chip_classes`: whether an image has one class or may have several.
         classes: code to class name; empty where the layer is a quantity.
         quantity: smallest and largest value of a quantity; empty where the layer is classes.
         stands_for: codes of a quantity layer that are outside `quantity` and what they count as in a mean.
@@ -140,13 +141,13 @@ class LabelLayer:
 
     @property
     def class_label(self) -> str:
-        """Name of the chip-level class; empty where the layer is a quantity."""
-        return f"{self.name}_class" if self.classes else ""
+        """Name of the chip-level class; empty where a chip has none of its own."""
+        return f"{self.name}_class" if self.classes and self.unit != "chip_classes" else ""
 
     @property
     def present_label(self) -> str:
-        """Name of the chip-level list of classes that are present; empty where the layer is a quantity."""
-        return f"{self.name}_classes" if self.classes else ""
+        """Name of the chip-level list of classes that are present; empty where there is none."""
+        return f"{self.name}_classes" if self.classes and self.unit != "chip_class" else ""
 
     @property
     def allowed(self) -> str:

@@ -73,7 +73,7 @@ class ChipPool:
     def entering(self, scale: ContextScale) -> NDArray[np.float64]:
         """Context that enters for each chip, (chip, values): its climate, or a control made of each collection."""
         if scale.kind == "real":
-            return self.context
+            return scale.climate(self.context)
         if self._entering is None or self._entering[0] != scale:
             self._entering = scale, np.concatenate([scale.enter(place) for place in self.places])
         return self._entering[1]

@@ -5,13 +5,12 @@ offset is never guessed: it stands in the file, or in the study. The listing is 
 module imports nothing heavy.
 """
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terraprobe.acquire.manifest import write_manifest
+from terraprobe.acquire.manifest import listed_name, write_manifest
 from terraprobe.classmap import ClassMap
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LabelLayer, Modality
@@ -87,17 +86,12 @@ def index_folder(*, recipe: IndexRecipe, manifest: Out) -> None:
     write_manifest(
         manifest,
         {"dataset": f"own GeoTIFFs in {recipe.folder}"},
-        [(_name(path, manifest), layer.name, facts) for path, facts in rows.items()],
+        [(listed_name(path, manifest), layer.name, facts) for path, facts in rows.items()],
     )
     total = sum(path.stat().st_size for path in files)
     others = sum(1 for f in Path(recipe.folder).iterdir() if f not in rows and not f.name.startswith("."))
     left = f"; {others} other files and folders left alone" if others else ""
     progress(f"{layer.name}: {len(files)} GeoTIFFs, {total / 1e6:.1f} MB in {recipe.folder}{left}")
-
-
-def _name(path: Path, manifest: Path) -> str:
-    """An absolute path stays absolute; a relative one becomes relative to the manifest."""
-    return str(path) if path.is_absolute() else os.path.relpath(path, manifest.parent)
 
 
 def _read_facts(path: Path, layer: Modality | LabelLayer, recipe: IndexRecipe) -> dict[str, Any]:

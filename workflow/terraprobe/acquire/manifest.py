@@ -31,6 +31,11 @@ def raw_path(manifest: Path, name: str) -> Path:
     return Path(os.path.normpath(manifest.parent / name))
 
 
+def listed_name(path: Path, manifest: Path) -> str:
+    """How a manifest names a file: an absolute path stays so; a relative one becomes relative to the manifest."""
+    return str(path) if path.is_absolute() else os.path.relpath(path, manifest.parent)
+
+
 def layer_tiles(manifest: Path, layer: str) -> dict[Path, dict[str, Any]]:
     """The raw files of one layer, each with the bytes that it was written with, and what the manifest says of each.
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from terraprobe.acquire.manifest import layer_tiles
 from terraprobe.artifacts import read_table, table_metadata
-from terraprobe.chips.arrays import ArrayWriter, open_array, write_array
+from terraprobe.chips.arrays import open_array, write_array
+from terraprobe.chips.images import are_images, read_images
 from terraprobe.chips.polygons import PolygonTile
 from terraprobe.chips.store import StoreLayer, seal
 from terraprobe.chips.tiles import Layer, Tile, describe_tiles, find_layer, lonlat_bounds, open_raster
@@ -21,7 +22,7 @@ from terraprobe.chips.warp import Grid, read_band
 from terraprobe.classmap import ClassMap
 from terraprobe.collections.zones import CLIP, foreign_pixels
 from terraprobe.errors import TerraprobeError
-from terraprobe.modalities import LabelLayer
+from terraprobe.modalities import LabelLayer, Modality
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 CELL_PX = 2048
@@ -81,7 +82,7 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
     labels. Where tiles overlap, the first by name that observed a pixel gives it. What no tile observed is
     nodata with a valid share of 0. Where the grid says `clip: utm-zone`, so are pixels whose centre lies beyond the
     chip's own zone: a chip of the neighbouring zone has them. For coherence a chip's own pairs come
-    first, in order of their dates.
+    first, in order of their dates. Of an archive each chip is an image of its own, pixel by pixel.
 
     Args:
         grid: the collection's `grid.parquet`.
@@ -95,19 +96,31 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
     """
     layer = find_layer(recipe.layer, recipe.classes)
     frame, chip_px = _read_shard(grid, recipe.shard)
-    cutter = _choose_cutter(layer, layer_tiles(manifest, recipe.layer), frame)
-    foreign = _foreign_pixels(grid, frame, chip_px)
-    shares = np.zeros((len(frame), cutter.channels), np.float32)
-    with open_array(pixels, (len(frame), cutter.channels, chip_px, chip_px), layer.dtype) as writer:
-        for cell in _cells(frame["crs"].tolist(), np.stack(frame["transform"].to_list()), chip_px, CELL_PX):
-            images = cutter.cut(cell, chip_px)
-            for (row, _, _), image in zip(cell.chips, images, strict=True):
-                if row in foreign:
-                    image[:, foreign[row]] = layer.nodata
-            _write_cell(images, cell, writer, shares, layer.nodata)
+    tiles = layer_tiles(manifest, recipe.layer)
+    if isinstance(layer, Modality) and are_images(tiles):
+        channels, images = len(layer.bands), read_images(tiles, frame, layer, chip_px)
+    else:
+        cutter = _choose_cutter(layer, tiles, frame)
+        channels, images = cutter.channels, _cut(cutter, frame, _foreign_pixels(grid, frame, chip_px), chip_px)
+    shares = np.zeros((len(frame), channels), np.float32)
+    with open_array(pixels, (len(frame), channels, chip_px, chip_px), layer.dtype) as writer:
+        for row, image in images:
+            writer.put(row, image[None])
+            shares[row] = (image != layer.nodata).mean(axis=(1, 2))
     write_array(valid, shares)
     missing = 1 - float(shares.mean())
-    progress(f"{recipe.layer} {recipe.shard}: {len(frame)} chips, {cutter.channels} channels, {missing:.1%} missing")
+    progress(f"{recipe.layer} {recipe.shard}: {len(frame)} chips, {channels} channels, {missing:.1%} missing")
+
+
+def _cut(
+    cutter: "_Cutter", frame: Any, foreign: Mapping[int, NDArray[np.bool_]], chip_px: int
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Place in the frame and pixels (channel, y, x) of each chip; `foreign` pixels of a place are missing."""
+    for cell in _cells(frame["crs"].tolist(), np.stack(frame["transform"].to_list()), chip_px, CELL_PX):
+        for (row, _, _), image in zip(cell.chips, cutter.cut(cell, chip_px), strict=True):
+            if row in foreign:
+                image[:, foreign[row]] = cutter.layer.nodata
+            yield row, image
 
 
 def seal_store(*, grid: In, shards: Ins, recipe: SealRecipe, spec: Out) -> None:
@@ -179,12 +192,6 @@ def _cells(crs: list[str], transforms: NDArray[np.float64], chip_px: int, side_p
             continue
         window = Grid(name, float(lefts.min()), float(tops.max()), pixel, width, height)
         yield Cell(window, list(zip(rows, columns.tolist(), lines.tolist(), strict=True)))
-
-
-def _write_cell(chips: NDArray[Any], cell: Cell, writer: ArrayWriter, shares: NDArray[np.float32], nodata: int) -> None:
-    for (row, _, _), image in zip(cell.chips, chips, strict=True):
-        writer.put(row, image[None])
-        shares[row] = (image != nodata).mean(axis=(1, 2))
 
 
 class _Cutter(ABC):

@@ -30,18 +30,19 @@ class LabelsRecipe(Recipe):
     min_present: float = Field(0.05, gt=0, le=1)
 
 
-def measure_labels(*, grid: In, stores: Ins, recipe: LabelsRecipe, labels: Out) -> None:
+def measure_labels(*, grid: In, stores: Ins, images: Ins, recipe: LabelsRecipe, labels: Out) -> None:
     """Reduce label pixels to chip-level labels.
 
     Args:
         grid: the collection's `grid.parquet`.
         stores: `spec.json` of each label layer.
+        images: of an archive the table of its images, whose classes are taken as they are; else nothing.
         recipe: when a label counts as known.
         labels: Parquet in the order of the grid: `chip_id`, one float column a label (the mean of a quantity or
             the share of a class among the known pixels; NaN where too few are known), `<layer>_coverage`, the share
             of known pixels, and of a layer of classes `<layer>_class`, the name of the most frequent one, and
             `<layer>_classes`, the names of all that are present by code, with a space between (text, so that nothing
-            takes them for numbers; null where too few pixels are known).
+            takes them for numbers; null where too few pixels are known). Of an archive one of these two.
 
     Raises:
         TerraprobeError: a store is broken, is of no label layer, or holds another number of chips than the grid.
@@ -59,9 +60,17 @@ def measure_labels(*, grid: In, stores: Ins, recipe: LabelsRecipe, labels: Out) 
                 f"own one with the {len(frame)} chips of {grid}."
             )
         columns.update(measure_layer(store, layer, recipe))
+    for path in images:
+        columns.update(_archive_classes(path, frame["chip_id"]))
     table = pd.DataFrame(columns)
     write_table(labels, table)
     progress(_summary(table, labels))
+
+
+def _archive_classes(path: Path, chip_ids: Any) -> dict[str, NDArray[Any]]:
+    """The class columns of an archive's images, in the order of the chips."""
+    table = read_table(path).set_index("image").reindex(chip_ids)
+    return {name: table[name].to_numpy(object) for name in table if name.endswith(("_class", "_classes"))}
 
 
 def measure_layer(store: ChipStore, layer: LabelLayer, recipe: LabelsRecipe) -> dict[str, NDArray[Any]]:

@@ -110,6 +110,28 @@ def read_band(dataset: Any, tile: Tile, band: str, layer: Layer, grid: Grid) -> 
     return _quantise(_warp(_decode(raw, tile, band, layer), transform, tile, grid, np.nan), layer)
 
 
+def read_whole(dataset: Any, tile: Tile, band: str, layer: Modality, grid: Grid) -> NDArray[Any]:
+    """One band of a tile that covers exactly the ground of a grid.
+
+    Args:
+        dataset: the open tile.
+        tile: its description.
+        band: one of `tile.bands`.
+        layer: what it is a tile of.
+        grid: the same ground; where it has more pixels than the tile, these are interpolated bilinearly.
+
+    Returns:
+        DN of the store, (height, width): the tile's own pixels where it has as many as the grid.
+
+    Raises:
+        TerraprobeError: a value is outside what the layer allows.
+    """
+    dn = _decode(dataset.read(tile.bands[band]), tile, band, layer)
+    if dn.shape != (grid.height, grid.width):
+        dn = _warp(dn, tile.transform, tile, grid, np.nan)
+    return _quantise(dn, layer)
+
+
 def _decode(raw: NDArray[Any], tile: Tile, band: str, layer: Modality) -> NDArray[np.float32]:
     """Raw values as real-valued DN of the store, NaN where not observed."""
     missing = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)

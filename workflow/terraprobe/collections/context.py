@@ -14,6 +14,7 @@ from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    import pandas as pd
 
 REGION_GROUPS = {
     "alpine": "alpine",
@@ -54,7 +55,8 @@ def extract_context(*, grid: In, climate: Ins, regions: In, recipe: ContextRecip
         regions: vector file with `short_name` (EEA biogeographical regions), any CRS.
         recipe: limits.
         context: `chip_id, bio01 … bio19, elevation, region, distance_m`; WorldClim's units (degrees C, mm, m).
-            A value that no raster holds is NaN for all chips.
+            A value that no raster holds is NaN for all chips. Of a chip too far from any pixel or region they are
+            missing, and the log names it.
 
     Raises:
         TerraprobeError: a raster without CRS or without a named band, a vector without CRS or `short_name`.
@@ -68,12 +70,20 @@ def extract_context(*, grid: In, climate: Ins, regions: In, recipe: ContextRecip
     frame["distance_m"] = distance_m
     write_table(context, frame)
     absent = [name for name in CONTEXT if name not in values]
-    far = int(np.isnan(distance_m).sum())
+    limit = f"{recipe.max_distance_m / 1000:g} km"
+    ids, regions_found = frame["chip_id"], sorted(set(frame["region"]) - {""})
     progress(
-        f"{len(frame)} chips, {frame['region'].nunique()} regions"
+        f"{len(frame)} chips, {len(regions_found)} regions"
         + (f"; no raster holds {', '.join(absent)}" if absent else "")
-        + (f"; {far} chips lie more than {recipe.max_distance_m / 1000:g} km from any climate pixel" if far else "")
+        + _named_chips(ids[np.isnan(distance_m)], f"no climate (no pixel with data within {limit})")
+        + _named_chips(ids[frame["region"] == ""], f"no region (none of a group within {limit})")
     )
+
+
+def _named_chips(ids: "pd.Series[str]", what: str) -> str:
+    """What some chips have, how many they are and the first five of them; nothing where there is none."""
+    names = ", ".join(ids.iloc[:5]) + (", …" if len(ids) > 5 else "")
+    return f"; {len(ids)} chips with {what}: {names}" if len(ids) else ""
 
 
 def sample_climate(

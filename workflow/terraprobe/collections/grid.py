@@ -1,7 +1,7 @@
 """The chip grid: which squares of ground a collection is made of, before any pixel is read.
 
 A chip lies on a 10 m grid of its own CRS; its id is its CRS and its rounded bounds, so equal ground has equal id
-in every collection.
+in every collection. Chips of a benchmark archive lie on the pixels of its images, and are called as these are.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from terraprobe.acquire.simulated.world import SimulatedWorld, place_grid
 from terraprobe.artifacts import write_table
+from terraprobe.collections.archivegrid import ArchiveGrid, archive_frame
 from terraprobe.collections.areagrid import AreaGrid, area_rows
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
 from terraprobe.collections.foldergrid import FolderGrid, folder_rows
@@ -66,7 +67,7 @@ class GridRecipe(Recipe):
         area: what the chips cover.
     """
 
-    area: Annotated[SceneGrid | PlacesGrid | AreaGrid | FolderGrid, Field(discriminator="kind")]
+    area: Annotated[SceneGrid | PlacesGrid | AreaGrid | FolderGrid | ArchiveGrid, Field(discriminator="kind")]
 
 
 def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
@@ -74,7 +75,8 @@ def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
 
     Args:
         tiles: the scene's tiles, one of them on the 10 m grid; the file with the polygons of an area; for a folder
-            the manifest of the layer whose tiles the chips lie on; none for a simulated Earth.
+            the manifest of the layer whose tiles the chips lie on; for an archive the table of its images; none for a
+            simulated Earth.
         recipe: what to cover.
         grid: GeoParquet, one row a chip in store order: `chip_id, geometry (EPSG:4326), crs, transform (a to f of
             the chip's 10 m grid, CRS units), block, shard, source`; metadata `chip_px`
@@ -85,18 +87,23 @@ def lay_grid(*, tiles: Ins, recipe: GridRecipe, grid: Out) -> None:
     """
     area = recipe.area
     clip = CLIP if isinstance(area, AreaGrid) else {}
-    if isinstance(area, AreaGrid):
-        rows = area_rows(tiles[0], area)
-    elif isinstance(area, FolderGrid):
-        rows = folder_rows(tiles[0], area)
+    if isinstance(area, ArchiveGrid):
+        frame = archive_frame(tiles[0], area)
     else:
-        rows = _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
-    frame = chip_frame(rows, area.chip_px, clip=bool(clip))
+        frame = chip_frame(_rows(tiles, area), area.chip_px, clip=bool(clip))
     repeated = frame["chip_id"][frame["chip_id"].duplicated()]
     if len(repeated):
         raise TerraprobeError(f"{grid}: chip {repeated.iloc[0]} occurs twice: places overlap. Take fewer places.")
     write_table(grid, frame, {"chip_px": str(area.chip_px), **clip})
     progress(f"{len(frame)} chips of {area.chip_px} px in {frame['block'].nunique()} blocks")
+
+
+def _rows(tiles: Ins, area: SceneGrid | PlacesGrid | AreaGrid | FolderGrid) -> "pd.DataFrame":
+    if isinstance(area, AreaGrid):
+        return area_rows(tiles[0], area)
+    if isinstance(area, FolderGrid):
+        return folder_rows(tiles[0], area)
+    return _scene_rows(tiles, area) if isinstance(area, SceneGrid) else _place_rows(area)
 
 
 def chip_frame(rows: "pd.DataFrame", chip_px: int, *, clip: bool = False) -> "gpd.GeoDataFrame":

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from terraprobe.artifacts import read_table
 from terraprobe.collections.split_rules import PARTS
 from terraprobe.errors import TerraprobeError
 
@@ -16,7 +17,7 @@ def official_split(path: Path, source: NDArray[np.object_]) -> NDArray[np.object
     """Split of each chip by the source that it was cut from.
 
     Args:
-        path: CSV with a header and the columns `source, split`.
+        path: CSV with a header and the columns `source, split`, or the table of an archive's images.
         source: of each chip (N,).
 
     Returns:
@@ -26,7 +27,7 @@ def official_split(path: Path, source: NDArray[np.object_]) -> NDArray[np.object
         TerraprobeError: the file is no such CSV, a name is given twice or is of no chip, a split is not one of the
             three, or a source has none.
     """
-    split = _read(path)
+    split = _read_images(path) if path.suffix == ".parquet" else _read(path)
     present = set(source)
     foreign, absent = sorted(set(split) - present), sorted(present - set(split))
     if foreign:
@@ -39,6 +40,17 @@ def official_split(path: Path, source: NDArray[np.object_]) -> NDArray[np.object
             f"{path}: no split for {_few(absent)}, a source of these chips. Add a row with train, val or test."
         )
     return np.array([split[name] for name in source], object)
+
+
+def _read_images(path: Path) -> dict[str, str]:
+    table = read_table(path)
+    known = table[table["split"] != ""]
+    if known.empty:
+        raise TerraprobeError(
+            f"{path}: the archive comes without a split. Put it beside the images (see docs/sources.md), give "
+            "split.file, or take another split."
+        )
+    return dict(zip(known["image"], known["split"], strict=True))
 
 
 def _read(path: Path) -> dict[str, str]:

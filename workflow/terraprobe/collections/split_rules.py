@@ -100,11 +100,11 @@ class Official(Recipe):
     Attributes:
         kind: `official`.
         file: CSV with the columns `source` and `split` (train, val or test), a row for each source of the chips;
-            its path from the folder that Snakemake runs in.
+            its path from the folder that Snakemake runs in. None for the split that an archive comes with.
     """
 
     kind: Literal["official"] = "official"
-    file: str = Field(min_length=1)
+    file: str = ""
 
 
 SplitRule = Annotated[Geobands | Stratified | Blocks | Official, Field(discriminator="kind")]

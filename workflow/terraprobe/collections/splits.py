@@ -42,7 +42,7 @@ def assign_splits(*, grid: In, context: Ins, labels: Ins, official: Ins, recipe:
         grid: `grid.parquet`.
         context: `context.parquet`, or nothing where the study gives no context.
         labels: `labels.parquet` where the rule is `blocks` without a side, else nothing.
-        official: the rule's own file where it is `official`, else nothing.
+        official: where the rule is `official`, its own file or the table of an archive's images; else nothing.
         recipe: the rule.
         chips: `chips.parquet`: the grid's rows with `split` (train, val, test, buffer) and `region`; metadata
             `split`, the rule as JSON, with the side that was used.

@@ -40,6 +40,7 @@ class ClimateResNetRecipe(TrainRecipe):
             affine of every batch norm).
         context: `real`, or a control: `shuffled` (that of another chip of its split), `region` (the mean of its
             region's train chips), `coordinates` (a point on the unit sphere) or `noise`.
+        elevation: whether it is a value of the context; false for collections that have climate alone, 19 values.
         cbn_start: of the linear layers of CBN: PyTorch's own, or so that they start as plain batch norms.
         stem_px: kernel and stride of the first convolution.
         width: channels of the first stage; each further stage has twice as many, z as many as the last.
@@ -50,6 +51,7 @@ class ClimateResNetRecipe(TrainRecipe):
     towers: Annotated[dict[str, TowerRecipe], Source("P", "sec. 1 Data: EuroSAT MS, 13 bands")] = dict(_PAPER_TOWERS)
     conditioning: Annotated[Literal["none", "emb", "cbn"], Source("P", "sec. 1 Emb, CBN")] = "none"
     context: Annotated[ContextKind, Source("P", "sec. 1 Evaluation; shuffled is its control")] = "real"
+    elevation: Annotated[bool, Source("P", "sec. 1 Auxiliary vector: 20 values with it")] = True
     cbn_start: Annotated[
         Literal["paper", "identity"], Source("I", "sec. 1 CBN: linear layers; no other start is stated")
     ] = "paper"
@@ -112,7 +114,7 @@ SHARED_NOTES = (
     Note("CBN", "gamma h + beta, both linear in the context", Source("P", "sec. 1 CBN")),
     Note("embedding", "z after global average pooling; Emb adds to it", Source("P", "sec. 1 Encoder, Emb")),
     Note("normalisation", "reflectance clipped to [0, 1]", Source("P", "sec. 1 Normalisation")),
-    Note("context", "20 values, min-max scaled", Source("P", "sec. 1 Auxiliary vector")),
+    Note("context", "20 values (19 without elevation), min-max scaled", Source("P", "sec. 1 Auxiliary vector")),
     Note("range of the context", "that of the train chips, not clipped beyond", Source("D", "sec. 1 gives none")),
     Note("shuffled context", "one permutation for each split, from the seed", Source("D", "sec. 1: within each split")),
     Note("region, coordinates, noise", "controls of our own, on the same chips", Source("D", "beyond the paper")),
@@ -148,7 +150,8 @@ class ClimateResNet(Method):
         """All bands of a chip, as reflectance within [0, 1], and scaled context where the recipe asks for it."""
         from terraprobe.normalisation import TowerInput, stored_bands
 
-        context = fit_context(pool, chips, recipe.context, seed) if recipe.conditioning != "none" else None
+        wanted = (recipe.context, seed, recipe.elevation)
+        context = fit_context(pool, chips, *wanted) if recipe.conditioning != "none" else None
         found = {}
         for name, tower in recipe.towers.items():
             layer, bands = stored_bands(pool, tower, name)
@@ -181,7 +184,8 @@ class ClimateResNet(Method):
     def eligible(self, pool: "ChipPool") -> NDArray[np.bool_]:
         """Chips whose bands are all usable and, where it is asked for, whose context is known."""
         usable = self.input.samples(pool.usable(self.input.modality)[:, self._columns(pool)])[:, 0]
-        return usable & np.isfinite(pool.context).all(axis=1) if self.input.context else usable
+        context = self.input.context
+        return usable & np.isfinite(context.climate(pool.context)).all(axis=1) if context else usable
 
     def fetch(self, pool: "ChipPool", chips: NDArray[np.intp], uniform: NDArray[np.float64]) -> Batch:
         """All bands, which flips, and context where the recipe asks for it."""
@@ -251,9 +255,10 @@ def norms(recipe: ClimateResNetRecipe, part: str) -> "Norms":
     """Batch norms of the encoder or the decoder."""
     from terraprobe.models.resnet import Norms
 
-    return Norms(len(context_names(recipe.context)) if recipe.conditional(part) else 0, recipe.cbn_start)
+    count = len(context_names(recipe.context, recipe.elevation))
+    return Norms(count if recipe.conditional(part) else 0, recipe.cbn_start)
 
 
 def added(recipe: ClimateResNetRecipe) -> int:
     """Length of the context whose embedding is added to z."""
-    return len(context_names(recipe.context)) if recipe.conditioning == "emb" else 0
+    return len(context_names(recipe.context, recipe.elevation)) if recipe.conditioning == "emb" else 0

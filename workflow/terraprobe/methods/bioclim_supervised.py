@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from terraprobe.archives import EUROSAT_CLASSES
 from terraprobe.classlists import has_classes, one_hot
 from terraprobe.method import Batch, Note, Source
 from terraprobe.methods._bioclim import SHARED_NOTES, ClimateResNet, ClimateResNetRecipe, added, norms, shape
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from terraprobe.chips.store import StoreLayer
     from terraprobe.normalisation import TowerInput
     from terraprobe.pool import ChipPool
-
-EUROSAT_CLASSES = (
-    "annual_crop", "forest", "herbaceous_vegetation", "highway", "industrial", "pasture", "permanent_crop",
-    "residential", "river", "sea_lake",
-)  # fmt: skip
-"""[P] sec. 1 Data: 10 classes; names and order of the data set's folders."""
 
 
 class BioclimSupervisedRecipe(ClimateResNetRecipe):
@@ -41,8 +36,8 @@ class BioclimSupervisedRecipe(ClimateResNetRecipe):
         val_batches: fixed batches whose mean loss is shown; what chooses is the accuracy on all validation chips.
     """
 
-    classes: Annotated[tuple[str, ...], Field(min_length=2), Source("P", "sec. 1 Data: EuroSAT, 10 classes")] = (
-        EUROSAT_CLASSES
+    classes: Annotated[tuple[str, ...], Field(min_length=2), Source("P", "sec. 1 Data: EuroSAT, 10 classes")] = tuple(
+        EUROSAT_CLASSES.values()
     )
     multi_label: Annotated[bool, Source("P", "sec. 1 Data: EuroSAT one class, BigEarthNet several")] = False
     epochs: Annotated[int, Field(ge=1), Source("C", "sec. 1 Optimiser: at most")] = 100

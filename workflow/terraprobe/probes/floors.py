@@ -98,7 +98,9 @@ def _mean_sd(columns: int) -> NDArray[np.intp]:
 
 
 def _climate(path: Path, chip_ids: "pd.Series[str]") -> NDArray[np.float32]:
-    return read_context(path, chip_ids.to_numpy()).astype(np.float32)
+    values = read_context(path, chip_ids.to_numpy()).astype(np.float32)
+    held = np.isfinite(values).any(axis=0)  # what no raster holds says nothing
+    return values[:, held] if held.any() else values
 
 
 def channel_limits(store: ChipStore, train: NDArray[np.intp], recipe: FloorsRecipe) -> NDArray[np.float64]:

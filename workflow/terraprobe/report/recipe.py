@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraprobe.acquire.packaged import find_scene
+from terraprobe.archives import ARCHIVES
 from terraprobe.modalities import MODALITIES
 from terraprobe.report.notes import (
     ClassificationNote,
@@ -14,10 +15,10 @@ from terraprobe.report.notes import (
     ReconstructionNote,
     ReportRecipe,
 )
-from terraprobe.study import FolderCollection, SceneCollection, SimulatedCollection, Study
+from terraprobe.study import ArchiveCollection, FolderCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import Classification, EncoderEntry, Evaluation, Pool, Reconstruction
+    from terraprobe.study import AnyCollection, Classification, EncoderEntry, Evaluation, Pool, Reconstruction
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -93,7 +94,7 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _collection(collection: FolderCollection | SceneCollection | SimulatedCollection) -> CollectionNote:
+def _collection(collection: "AnyCollection") -> CollectionNote:
     title = _title(collection.name)
     split = _split(collection)
     if isinstance(collection, SimulatedCollection):
@@ -114,8 +115,20 @@ def _collection(collection: FolderCollection | SceneCollection | SimulatedCollec
             name=collection.name,
             title=title,
             simulated=False,
-            source=f"A folder of your own GeoTIFFs: {files}. Read where they are, named by the study.",
+            source=f"A folder of your own GeoTIFFs: {files}. Read where they are, named by the study."
+            + _context_words(collection),
             licence=collection.licence or "not stated in the study",
+            attribution=_COPERNICUS,
+            split=split,
+        )
+    if isinstance(collection, ArchiveCollection):
+        archive = ARCHIVES[collection.archive]
+        return CollectionNote(
+            name=collection.name,
+            title=title,
+            simulated=False,
+            source=f"{archive.title}: images and classes of the benchmark as they are.{_context_words(collection)}",
+            licence=archive.licence,
             attribution=_COPERNICUS,
             split=split,
         )
@@ -134,12 +147,19 @@ def _collection(collection: FolderCollection | SceneCollection | SimulatedCollec
     )
 
 
-def _split(collection: FolderCollection | SceneCollection | SimulatedCollection) -> str:
+def _context_words(collection: ArchiveCollection | FolderCollection) -> str:
+    if not collection.has_context:
+        return ""
+    values = "climate, elevation (20 values)" if collection.has_elevation else "climate, no elevation (19 values)"
+    return f" Context: {values} from {Path(collection.climate).name}, regions from {Path(collection.regions).name}."
+
+
+def _split(collection: "AnyCollection") -> str:
     split = collection.split
     if split.kind == "stratified":
         return "Chips drawn at random within each region: neighbours may stand on both sides."
     if split.kind == "official":
-        return f"By source, as listed in {Path(split.file).name}."
+        return f"By source, as listed in {Path(split.file).name}." if split.file else "As published with the archive."
     apart = f"chips of different splits are at least {split.buffer_m:g} m apart."
     if split.kind == "blocks":
         side = f"{split.side_km:g} km" if split.side_km else "twice the labels' autocorrelation length"

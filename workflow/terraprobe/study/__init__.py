@@ -4,13 +4,16 @@ Collections, encoders and evaluations are lists of named entries. A key that is 
 known and a combination that cannot work fail here, with the key, what was found and what is allowed.
 """
 
-from terraprobe.study.collections import Collection, FolderCollection, SceneCollection, SimulatedCollection
+from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
+from terraprobe.study.own import AnyCollection, ArchiveCollection, FolderCollection
 from terraprobe.study.whole import Study
 
 __all__ = [
+    "AnyCollection",
+    "ArchiveCollection",
     "Classification",
     "Collection",
     "EncoderEntry",

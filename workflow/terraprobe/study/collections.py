@@ -1,16 +1,12 @@
 """Where chips come from: one class for each kind of collection."""
 
-from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from terraprobe.acquire.folder import list_geotiffs
 from terraprobe.acquire.packaged import SCENES
 from terraprobe.acquire.simulated.world import LAYERS, SimulatedWorld
-from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
 from terraprobe.collections.leakage import LeakageLimit
 from terraprobe.collections.split_rules import Official, SplitRule
@@ -33,11 +29,12 @@ class Collection(Recipe):
 
     one_source: ClassVar[bool] = True
     """Whether all its chips name one source."""
+    own_split: ClassVar[bool] = False
+    """Whether it may come with an official split."""
 
     name: Name
     modalities: list[str] = Field(min_length=1)
     labels: list[str] = []
-    has_context: ClassVar[bool] = False  # whether climate and elevation are known of its chips
     chip_px: int = Field(64, ge=8, le=2048)
     split: SplitRule
     leakage_limit: LeakageLimit = LeakageLimit()
@@ -57,6 +54,8 @@ class Collection(Recipe):
                 "kind: official gives each source its split, and all chips of this kind of collection have one source; "
                 "allowed geobands, stratified, blocks"
             )
+        if isinstance(split, Official) and not split.file and not cls.own_split:
+            raise ValueError("file: required, only an archive comes with a split; allowed a CSV with source,split")
         return split
 
     @model_validator(mode="after")
@@ -64,6 +63,16 @@ class Collection(Recipe):
         if self.split_needs_labels and not self.labels:
             raise ValueError("split.side_km: none given, and there are no labels to tell it from; give either")
         return self
+
+    @property
+    def has_context(self) -> bool:
+        """Whether climate and region are known of its chips."""
+        return False
+
+    @property
+    def has_elevation(self) -> bool:
+        """Whether elevation is known too."""
+        return self.has_context
 
     @property
     def split_needs_labels(self) -> bool:
@@ -129,7 +138,6 @@ class SimulatedCollection(Collection):
     """
 
     kind: Literal["simulated"]
-    has_context: ClassVar[bool] = True
     world: SimulatedWorld
     shards: int = Field(1, ge=1, le=1000)
 
@@ -145,6 +153,11 @@ class SimulatedCollection(Collection):
         if self.shards > self.world.n_places:
             raise ValueError(f"shards: {self.shards}, at most world.n_places = {self.world.n_places}")
         return self
+
+    @property
+    def has_context(self) -> bool:
+        """The simulated Earth has a climate everywhere."""
+        return True
 
     @property
     def places(self) -> list[list[int]]:
@@ -166,123 +179,3 @@ class SimulatedCollection(Collection):
             "world": self.world.model_dump(mode="json"),
             "shards": self.places,
         }
-
-
-class FolderCollection(Collection):
-    """A folder of your own GeoTIFFs, one sub-folder for each modality and label layer, in any CRS.
-
-    Attributes:
-        kind: `folder`.
-        path: of the folder, absolute or relative to the folder that Snakemake runs in.
-        folders: modality or label layer to its sub-folder, where that has another name.
-        bands: modality to the names of its files' bands in their order, where the files do not name them.
-        offset_dn: modality to what is added to every DN (-1000 for Sentinel-2 of baseline 04.00 and later).
-        labels: label layers to cut, names of the label table or of `classes`.
-        classes: own label layers: name to `nodata` and `codes`, which maps each code to a class name.
-        licence: of the files, for the report.
-        block_chips: side of a spatial block, the unit of the bootstrap, in chips of one tile.
-        shards: into how many storage units its chips are dealt; one job each.
-    """
-
-    one_source: ClassVar[bool] = False
-
-    kind: Literal["folder"]
-    path: str
-    folders: dict[str, str] = {}
-    bands: dict[str, list[str]] = {}
-    offset_dn: dict[str, int] = {}
-    classes: dict[Name, ClassMap] = {}
-    licence: str = ""
-    block_chips: int = Field(2, ge=1)
-    shards: int = Field(1, ge=1, le=1000)
-
-    @field_validator("modalities")
-    @classmethod
-    def _known(cls, names: list[str], info: Any) -> list[str]:
-        check_names(names, [m.name for m in MODALITIES.values() if not m.variable], why="in a folder of GeoTIFFs")
-        return names
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> "FolderCollection":
-        taken = [name for name in self.classes if name in MODALITIES or name in LABELS]
-        if taken:
-            raise ValueError(f"classes: {taken[0]} is a layer that terraprobe knows; give your own layer another name")
-        check_names(self.labels, [*(name for name in LABELS if name != "osm"), *self.classes], "labels")
-        check_names(self.classes, self.labels, "classes", "listed in labels")
-        check_names(self.folders, [*self.modalities, *self.labels], "folders", "modalities and labels")
-        check_names(self.bands, self.modalities, "bands", "modalities")
-        optical = [name for name in self.modalities if MODALITIES[name].unit == "reflectance"]
-        check_names(self.offset_dn, optical, "offset_dn", "modalities of reflectance")
-        values = [value for layer in self.label_layers for value in layer.values]
-        twice = [value for value in values if values.count(value) > 1]
-        if twice:
-            raise ValueError(f"classes: two label layers would both give {twice[0]}; rename a layer or a class")
-        for name, bands in self.bands.items():
-            missing = [band for band in MODALITIES[name].bands if band not in bands]
-            if missing or len(set(bands)) < len(bands):
-                wrong = f"{', '.join(missing)} of {name} missing" if missing else "a band named twice"
-                raise ValueError(f"bands: found {bands}: {wrong}; name each band of the files once, in their order")
-        return self
-
-    @model_validator(mode="after")
-    def _files_there(self) -> "FolderCollection":
-        root = Path(self.path).expanduser()
-        if not root.is_dir():
-            state = "no folder" if root.exists() else "absent"
-            raise ValueError(f"path: {root.absolute()} is {state}; give the folder's path")
-        for layer in (*self.modalities, *self.labels):
-            try:
-                files = list_geotiffs(self.folder(layer))
-            except ValueError as error:
-                raise ValueError(f"path: {layer}: {error}; or name its sub-folder: folders: {{{layer}: …}}") from error
-            braced = [f for f in files if "{" in str(f) or "}" in str(f)]
-            if braced:
-                raise ValueError(f"path: {layer}: {braced[0]} has a brace in its name; rename it, Snakemake reads them")
-        return self
-
-    def folder(self, layer: str) -> Path:
-        """Where the files of a layer are."""
-        return Path(self.path).expanduser() / self.folders.get(layer, layer)
-
-    @cached_property
-    def files(self) -> dict[str, list[str]]:
-        """GeoTIFFs by layer, sorted by name."""
-        return {name: [str(f) for f in list_geotiffs(self.folder(name))] for name in (*self.modalities, *self.labels)}
-
-    @property
-    def label_layers(self) -> list[LabelLayer]:
-        """What its label layers are."""
-        found = [label_layer(name, self.classes.get(name)) for name in self.labels]
-        return [layer for layer in found if layer is not None]
-
-    @property
-    def shard_names(self) -> list[str]:
-        """Names of the storage units."""
-        return [f"{shard:03d}" for shard in range(self.shards)]
-
-    def index_recipe(self, layer: str) -> dict[str, Any]:
-        """What `index_folder` needs to know of a layer."""
-        return {
-            "layer": layer,
-            "folder": str(self.folder(layer)),
-            "bands": self.bands.get(layer),
-            "offset_dn": self.offset_dn.get(layer),
-            **self.own_classes(layer),
-        }
-
-    def own_classes(self, layer: str) -> dict[str, Any]:
-        """Classes of an own label layer as a stage's recipe takes them; nothing for any other layer."""
-        return {"classes": self.classes[layer].model_dump(mode="json")} if layer in self.classes else {}
-
-    def grid_area(self) -> dict[str, Any]:
-        """What `lay_grid` needs to know."""
-        return {
-            "kind": "folder",
-            "layer": self.modalities[0],
-            "chip_px": self.chip_px,
-            "block_chips": self.block_chips,
-            "shards": self.shards,
-        }
-
-
-AnyCollection = Annotated[SceneCollection | SimulatedCollection | FolderCollection, Field(discriminator="kind")]

@@ -11,7 +11,7 @@ from terraprobe.study.names import check_names
 if TYPE_CHECKING:
     from terraprobe.study.whole import Study
 
-_SHAPE = ("towers", "conditioning", "stem_px", "width", "blocks")
+_SHAPE = ("towers", "conditioning", "elevation", "stem_px", "width", "blocks")
 """Keys of a recipe that the weights of an encoder depend on."""
 
 
@@ -24,7 +24,7 @@ def classes_of(collection: Collection, label: str) -> list[str]:
 def class_labels(collection: Collection) -> list[str]:
     """Names of a collection's chip-level labels that are classes."""
     layers = [layer for layer in collection.label_layers if layer.classes]
-    return [name for layer in layers for name in (layer.class_label, layer.present_label)]
+    return [name for layer in layers for name in (layer.class_label, layer.present_label) if name]
 
 
 def several(collection: Collection, label: str) -> bool:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
-from terraprobe.study.collections import AnyCollection, Collection
+from terraprobe.study.collections import Collection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import AnyEvaluation, Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.labelled import (
@@ -20,6 +20,7 @@ from terraprobe.study.labelled import (
     several,
 )
 from terraprobe.study.names import Name, check_names
+from terraprobe.study.own import AnyCollection
 
 
 class Study(Recipe):
@@ -123,6 +124,12 @@ class Study(Recipe):
             encoder.full_recipe.check_chip(sides[0])
         except ValueError as error:
             raise ValueError(f"encoders[{encoder.name}].recipe: {error}") from error
+        bare = [c.name for c in collections if c.has_context and not c.has_elevation]
+        if encoder.takes_context and bare and encoder.full_recipe.elevation:
+            raise ValueError(
+                f"encoders[{encoder.name}].recipe.elevation: found True, allowed False (19 values of context): "
+                f"{', '.join(bare)} has no elevation"
+            )
         without = [c.name for c in collections if not c.has_context]
         if encoder.takes_context and without:
             raise ValueError(
@@ -170,7 +177,9 @@ class Study(Recipe):
         size = self.collection(encoder.collections[0]).chip_px
         towers = encoder.full_recipe.towers.values()
         sees = collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
-        return sees and (collection.has_context or not encoder.takes_context)
+        if not encoder.takes_context:
+            return sees
+        return sees and collection.has_context and (collection.has_elevation or not encoder.full_recipe.elevation)
 
     @cached_property
     def members(self) -> list[EncoderEntry]:

@@ -1,0 +1,139 @@
+"""The index of a benchmark archive: which images it holds, where on Earth they are, their classes and files.
+
+The archive's files are read where they are; nothing is copied, moved or changed. An image is the archive's own sample:
+one file of EuroSAT, one folder of BigEarthNet. It becomes one chip, pixel by pixel.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from terraprobe.acquire.archive_listing import Image, list_images
+from terraprobe.acquire.manifest import listed_name, write_manifest
+from terraprobe.archives import ARCHIVES, ArchiveName
+from terraprobe.artifacts import write_table
+from terraprobe.chips.tiles import open_raster
+from terraprobe.errors import TerraprobeError
+from terraprobe.modalities import MODALITIES
+from terraprobe.stage import Ins, Out, Outs, Recipe, progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ArchiveRecipe(Recipe):
+    """Recipe of `index_archive`.
+
+    Attributes:
+        archive: which one.
+        path: its unpacked folder, relative to the folder of the run or absolute.
+        modalities: whose files are listed, beside the archive's own Sentinel-2 images, which say where they are.
+    """
+
+    archive: ArchiveName
+    path: str
+    modalities: tuple[str, ...] = Field(min_length=1)
+
+
+def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests: Outs) -> None:
+    """List the images of an archive, and the files of each shard.
+
+    Args:
+        exclude: text files that name images to leave out, a line each (what follows a comma does not count).
+        recipe: which archive, and where.
+        images: Parquet, one row an image by name: `image, shard, crs, transform (a to f of its own pixels), split`
+            (train, val, test; empty where the archive has none) and its classes, in the column that labels have too;
+            null where it has none.
+        manifests: JSON, one a shard, `<shard>.json`: each file with its image, layer, bands, offset of its DN, bytes
+            and SHA-256.
+
+    Raises:
+        TerraprobeError: the folder does not look like the archive, or an image is not what its kind is.
+    """
+    archive = ARCHIVES[recipe.archive]
+    found = list_images(recipe.archive, Path(recipe.path), recipe.modalities)
+    kept = _leave_out(found, exclude)
+    if len(kept) < len(manifests):
+        raise TerraprobeError(f"{recipe.path}: {len(kept)} images make no {len(manifests)} shards. Lower shards.")
+    shards = [k * len(manifests) // len(kept) for k in range(len(kept))]
+    rows = _place(kept, archive.chip_px)
+    rows.insert(1, "shard", [manifests[shard].stem for shard in shards])
+    rows[archive.label.class_label or archive.label.present_label] = [image.classes or None for image in kept]
+    source = {"dataset": archive.title, "licence": archive.licence, "folder": recipe.path}
+    starts = np.searchsorted(shards, range(len(manifests) + 1))
+    for manifest, (first, end) in zip(manifests, pairwise(starts), strict=True):
+        write_manifest(manifest, source, _listed(kept[first:end], manifest))
+    write_table(images, rows)
+    without = sum(not image.classes for image in kept)
+    progress(
+        f"{archive.title}: {len(kept)} images in {rows['crs'].nunique()} UTM zones"
+        + (f"; {len(found) - len(kept)} left out by name" if len(kept) < len(found) else "")
+        + (f"; {without} without a class" if without else "")
+    )
+
+
+def _leave_out(images: Sequence[Image], exclude: Sequence[Path]) -> list[Image]:
+    named = {line.partition(",")[0].strip() for path in exclude for line in _lines(path)}
+    return [image for image in images if image.name not in named]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise TerraprobeError(f"{path}: is no text. Give names of images, one a line.") from error
+
+
+def _listed(images: Sequence[Image], manifest: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for image in images:
+        for layer, files in image.files.items():
+            for path, bands in files.items():
+                offset = {"offset_dn": 0} if MODALITIES[layer].unit == "reflectance" else {}
+                yield listed_name(path, manifest), layer, {"image": image.name, "bands": list(bands), **offset}
+
+
+def _place(images: Sequence[Image], chip_px: int) -> "pd.DataFrame":
+    """Where each image is, read off a file whose pixels are those of the chip."""
+    import pandas as pd
+
+    placed = [_read_place(image.reference, chip_px, len(image.bands)) for image in images]
+    return pd.DataFrame(
+        {
+            "image": [image.name for image in images],
+            "crs": [crs for crs, _ in placed],
+            "transform": [transform for _, transform in placed],
+            "split": [image.split for image in images],
+        }
+    )
+
+
+def _read_place(path: Path, chip_px: int, bands: int) -> tuple[str, list[float]]:
+    with open_raster(path) as dataset:
+        if (*dataset.shape, dataset.count) != (chip_px, chip_px, bands):
+            raise TerraprobeError(
+                f"{path}: {dataset.width} x {dataset.height} px, {dataset.count} bands; expected {chip_px} x {chip_px} "
+                f"px, {bands} bands. Unpack the archive again, or take the file out."
+            )
+        a, b, left, d, e, top = dataset.transform[:6]
+        crs = _epsg(dataset.crs.to_wkt()) if dataset.crs is not None else ""
+        if not crs or b or d or a <= 0 or e >= 0:
+            raise TerraprobeError(
+                f"{path}: CRS {dataset.crs}, transform {(a, b, left, d, e, top)}; an image needs a projected CRS with "
+                "an EPSG code and north-up pixels. Unpack the archive again, or take the file out."
+            )
+        return crs, [a, b, left, d, e, top]
+
+
+@lru_cache(maxsize=256)
+def _epsg(wkt: str) -> str:
+    """`EPSG:…` of a projected CRS, nothing for any other."""
+    from rasterio.crs import CRS
+
+    crs = CRS.from_wkt(wkt)
+    code = crs.to_epsg() if crs.is_projected else None
+    return f"EPSG:{code}" if code is not None else ""

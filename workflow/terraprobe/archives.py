@@ -1,0 +1,198 @@
+"""Benchmark archives: where their images lie once they are unpacked, and which classes they know.
+
+Read when a study is parsed, so nothing heavy is imported and no image is listed. Layouts and names: EuroSAT MS as
+unpacked; BigEarthNet v1 and its 43 and 19 classes as in torchgeo (ae967c5e, datasets/bigearthnet.py, [C]);
+BigEarthNet v2 (reBEN, doi 10.5281/zenodo.10891137) as unpacked, with the columns of its `metadata.parquet`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from terraprobe.modalities import NO_CODES, LabelLayer
+
+ArchiveName = Literal["eurosat", "bigearthnet_v1", "bigearthnet_v2"]
+
+EUROSAT_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
+"""Order of the bands in a file of EuroSAT MS, which names none of them: B8A comes last, not after B08."""
+
+EUROSAT_CLASSES = MappingProxyType(
+    {
+        "AnnualCrop": "annual_crop", "Forest": "forest", "HerbaceousVegetation": "herbaceous_vegetation",
+        "Highway": "highway", "Industrial": "industrial", "Pasture": "pasture", "PermanentCrop": "permanent_crop",
+        "Residential": "residential", "River": "river", "SeaLake": "sea_lake",
+    }
+)  # fmt: skip
+"""Folder to class, [P] sec. 1 Data of `bioclim`: 10 classes."""
+
+BIGEARTHNET_CLASSES = MappingProxyType(
+    {
+        "Urban fabric": "urban_fabric",
+        "Industrial or commercial units": "industrial_or_commercial",
+        "Arable land": "arable_land",
+        "Permanent crops": "permanent_crops",
+        "Pastures": "pastures",
+        "Complex cultivation patterns": "complex_cultivation",
+        "Land principally occupied by agriculture, with significant areas of natural vegetation": "mixed_agriculture",
+        "Agro-forestry areas": "agro_forestry",
+        "Broad-leaved forest": "broad_leaved_forest",
+        "Coniferous forest": "coniferous_forest",
+        "Mixed forest": "mixed_forest",
+        "Natural grassland and sparsely vegetated areas": "natural_grassland",
+        "Moors, heathland and sclerophyllous vegetation": "moors_and_heathland",
+        "Transitional woodland, shrub": "transitional_woodland",
+        "Beaches, dunes, sands": "beaches_and_dunes",
+        "Inland wetlands": "inland_wetlands",
+        "Coastal wetlands": "coastal_wetlands",
+        "Inland waters": "inland_waters",
+        "Marine waters": "marine_waters",
+    }
+)
+"""The nomenclature of 19 classes to ours, in its own order."""
+
+_FROM_43 = {
+    "Urban fabric": ("Continuous urban fabric", "Discontinuous urban fabric"),
+    "Arable land": ("Non-irrigated arable land", "Permanently irrigated land", "Rice fields"),
+    "Permanent crops": (
+        "Vineyards", "Fruit trees and berry plantations", "Olive groves",
+        "Annual crops associated with permanent crops",
+    ),
+    "Natural grassland and sparsely vegetated areas": ("Natural grassland", "Sparsely vegetated areas"),
+    "Moors, heathland and sclerophyllous vegetation": ("Moors and heathland", "Sclerophyllous vegetation"),
+    "Transitional woodland, shrub": ("Transitional woodland/shrub",),
+    "Inland wetlands": ("Inland marshes", "Peatbogs"),
+    "Coastal wetlands": ("Salt marshes", "Salines"),
+    "Inland waters": ("Water courses", "Water bodies"),
+    "Marine waters": ("Coastal lagoons", "Estuaries", "Sea and ocean"),
+}  # fmt: skip
+
+_DROPPED = (
+    "Road and rail networks and associated land", "Port areas", "Airports", "Mineral extraction sites", "Dump sites",
+    "Construction sites", "Green urban areas", "Sport and leisure facilities", "Bare rock", "Burnt areas",
+    "Intertidal flats",
+)  # fmt: skip
+"""Of the 43 classes those that the 19 do without: an image that has no other has no class."""
+
+CORINE_CLASSES: Mapping[str, str] = MappingProxyType(
+    {
+        **{old: BIGEARTHNET_CLASSES[new] for new, merged in _FROM_43.items() for old in merged},
+        **{name: ours for name, ours in BIGEARTHNET_CLASSES.items() if name not in _FROM_43},
+        **dict.fromkeys(_DROPPED, ""),
+    }
+)
+"""The 43 classes of BigEarthNet v1 to ours; to nothing where the 19 do without."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One benchmark archive.
+
+    Attributes:
+        title: for people.
+        chip_px: side of its images in pixels of 10 m.
+        folders: modality to the names that its folder may have below the archive's, the first that is there.
+        label: its classes as a label layer; without pixels.
+        obtain: where it comes from.
+        looks: how its unpacked folder looks.
+        licence: as its authors state it.
+    """
+
+    title: str
+    chip_px: int
+    folders: Mapping[str, tuple[str, ...]]
+    label: LabelLayer
+    obtain: str
+    looks: str
+    licence: str
+
+
+def _classes(name: str, unit: str, classes: Mapping[str, str], title: str) -> LabelLayer:
+    codes = MappingProxyType(dict(enumerate(classes.values(), 1)))
+    return LabelLayer(name, 0, "uint8", unit, codes, (), NO_CODES, MappingProxyType({}), title)
+
+
+_BIGEARTHNET = _classes("bigearthnet", "chip_classes", BIGEARTHNET_CLASSES, "BigEarthNet, 19 CORINE classes")
+
+ARCHIVES: Mapping[str, Archive] = MappingProxyType(
+    {
+        "eurosat": Archive(
+            title="EuroSAT MS",
+            chip_px=64,
+            folders=MappingProxyType({"s2_l1c": ("",)}),
+            label=_classes("eurosat", "chip_class", EUROSAT_CLASSES, "EuroSAT classes"),
+            obtain="EuroSAT_MS.zip of https://zenodo.org/records/7711810",
+            looks="a folder for each class (AnnualCrop, Forest, …, SeaLake) with its files (AnnualCrop_1.tif, …)",
+            licence="MIT; contains modified Copernicus Sentinel data",
+        ),
+        "bigearthnet_v1": Archive(
+            title="BigEarthNet v1",
+            chip_px=120,
+            folders=MappingProxyType(
+                {"s2_l2a": ("BigEarthNet-S2-v1.0", "BigEarthNet-v1.0"), "s1_grd": ("BigEarthNet-S1-v1.0",)}
+            ),
+            label=_BIGEARTHNET,
+            obtain="BigEarthNet-S2-v1.0.tar.gz (for s1_grd also BigEarthNet-S1-v1.0.tar.gz) of https://zenodo.org/records/12687186",
+            looks="the folder BigEarthNet-v1.0 (or BigEarthNet-S2-v1.0; for s1_grd also BigEarthNet-S1-v1.0) with a "
+            "folder for each image, which holds a file for each band and …_labels_metadata.json",
+            licence="CDLA-Permissive-1.0",
+        ),
+        "bigearthnet_v2": Archive(
+            title="BigEarthNet v2",
+            chip_px=120,
+            folders=MappingProxyType({"s2_l2a": ("BigEarthNet-S2",), "s1_grd": ("BigEarthNet-S1",)}),
+            label=_BIGEARTHNET,
+            obtain="BigEarthNet-S2.tar.zst and metadata.parquet (for s1_grd also BigEarthNet-S1.tar.zst) of "
+            "https://doi.org/10.5281/zenodo.10891137",
+            looks="the folder BigEarthNet-S2 (for s1_grd also BigEarthNet-S1) with a folder for each scene and in it "
+            "one for each image, and beside it metadata.parquet",
+            licence="CDLA-Permissive-1.0",
+        ),
+    }
+)
+"""Every archive by name."""
+
+
+def layer_folder(name: str, root: Path, modality: str) -> Path:
+    """Where the images of one modality lie.
+
+    Args:
+        name: of the archive.
+        root: its unpacked folder.
+        modality: one of its own.
+
+    Raises:
+        ValueError: the folder is absent or holds nothing of the archive; says what to get and how it must look.
+    """
+    archive = ARCHIVES[name]
+    places = [root / folder for folder in archive.folders[modality]]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is not None and (name != "eurosat" or class_folders(found)):
+        return found
+    state = "is absent" if not root.exists() else "is no folder" if not root.is_dir() else f"holds no {archive.title}"
+    raise ValueError(
+        f"{root.absolute()} {state}: get {archive.obtain} and unpack it so that this folder holds {archive.looks}"
+    )
+
+
+def class_folders(root: Path) -> list[Path]:
+    """Folders of EuroSAT's classes that are there, by name."""
+    return [root / name for name in EUROSAT_CLASSES if (root / name).is_dir()]
+
+
+def watched(name: str, root: Path, modalities: Sequence[str]) -> list[Path]:
+    """Folders and tables whose time stamps change where an image comes or goes: what tells that the index is old."""
+    folders = [layer_folder(name, root, modality) for modality in modalities]
+    if name == "eurosat":
+        return class_folders(folders[0])
+    scenes = [scene for folder in folders for scene in sorted(folder.iterdir()) if scene.is_dir()]
+    beside = [root / file for file in BESIDE[name] if (root / file).is_file()]
+    return [*folders, *(scenes if name == "bigearthnet_v2" else []), *beside]
+
+
+BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"bigearthnet_v1": ("train.csv", "val.csv", "test.csv"), "bigearthnet_v2": ("metadata.parquet",)}
+)
+"""What may lie beside the images: of v1 the splits of git.tu-berlin.de/rsim/BigEarthNet-MM_19-classes_models, a line an
+image, its Sentinel-2 name first; of v2 its own table of classes and splits."""

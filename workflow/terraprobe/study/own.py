@@ -1,0 +1,258 @@
+"""Collections of files that you bring: a folder of GeoTIFFs, a benchmark archive."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from terraprobe.acquire.folder import list_geotiffs
+from terraprobe.archives import ARCHIVES, ArchiveName, layer_folder, watched
+from terraprobe.classmap import ClassMap, label_layer
+from terraprobe.modalities import LABELS, MODALITIES, LabelLayer
+from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
+from terraprobe.study.names import Name, check_names
+
+
+class OwnFiles(Collection):
+    """What every collection of files that you bring has.
+
+    Attributes:
+        path: of the folder, absolute or relative to the folder that Snakemake runs in.
+        climate: raster of BIO1 to BIO19 (bands named bio_1 … bio_19), or folder of one raster each (WorldClim's names).
+        elevation: raster of the elevation at the climate's scale (band or file named elev); without it the context has
+            19 values, and encoders that take it say `elevation: false`.
+        regions: vector file of the EEA biogeographical regions, with `short_name`. With climate, or neither.
+        shards: into how many storage units its chips are dealt; one job each.
+    """
+
+    one_source: ClassVar[bool] = False
+
+    path: str
+    climate: str = ""
+    elevation: str = ""
+    regions: str = ""
+    shards: int = Field(1, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _context_there(self) -> "OwnFiles":
+        if bool(self.climate) != bool(self.regions) or (self.elevation and not self.climate):
+            raise ValueError("climate, regions: found one without the other, allowed both or neither; elevation beside")
+        if absent := self.absent():
+            raise ValueError("; ".join(absent))
+        return self
+
+    def absent(self) -> list[str]:
+        """What the study names but the disk does not have, each with what to do."""
+        found = []
+        for key, hint in _CONTEXT_HINTS.items():
+            path = Path(getattr(self, key)).expanduser()
+            if getattr(self, key) and not (path.is_file() or (key == "climate" and any(path.glob("*.tif")))):
+                state = "is a folder without rasters" if path.is_dir() else "is absent"
+                found.append(f"{key}: {path.absolute()} {state}: {hint}")
+        return found
+
+    @property
+    def climate_files(self) -> list[str]:
+        """Rasters of climate and elevation, of a collection that has context."""
+        climate = Path(self.climate).expanduser()
+        files = [climate] if climate.is_file() else sorted(climate.glob("*.tif"))
+        return [*map(str, files), *([str(Path(self.elevation).expanduser())] if self.elevation else [])]
+
+    @property
+    def has_context(self) -> bool:
+        """Whether climate and region are known of its chips."""
+        return bool(self.climate)
+
+    @property
+    def has_elevation(self) -> bool:
+        """Whether elevation is known too."""
+        return bool(self.elevation)
+
+    @property
+    def shard_names(self) -> list[str]:
+        """Names of the storage units."""
+        return [f"{shard:03d}" for shard in range(self.shards)]
+
+
+_CONTEXT_HINTS = {
+    "climate": "get wc2.1_10m_bio.zip of https://www.worldclim.org and unpack it there",
+    "elevation": "get wc2.1_10m_elev.tif of https://www.worldclim.org",
+    "regions": "get BiogeoRegions2016 of https://www.eea.europa.eu (biogeographical regions)",
+}
+
+
+class FolderCollection(OwnFiles):
+    """A folder of your own GeoTIFFs, one sub-folder for each modality and label layer, in any CRS.
+
+    Attributes:
+        kind: `folder`.
+        folders: modality or label layer to its sub-folder, where that has another name.
+        bands: modality to the names of its files' bands in their order, where the files do not name them.
+        offset_dn: modality to what is added to every DN (-1000 for Sentinel-2 of baseline 04.00 and later).
+        labels: label layers to cut, names of the label table or of `classes`.
+        classes: own label layers: name to `nodata` and `codes`, which maps each code to a class name.
+        licence: of the files, for the report.
+        block_chips: side of a spatial block, the unit of the bootstrap, in chips of one tile.
+    """
+
+    kind: Literal["folder"]
+    folders: dict[str, str] = {}
+    bands: dict[str, list[str]] = {}
+    offset_dn: dict[str, int] = {}
+    classes: dict[Name, ClassMap] = {}
+    licence: str = ""
+    block_chips: int = Field(2, ge=1)
+
+    @field_validator("modalities")
+    @classmethod
+    def _known(cls, names: list[str], info: Any) -> list[str]:
+        check_names(names, [m.name for m in MODALITIES.values() if not m.variable], why="in a folder of GeoTIFFs")
+        return names
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "FolderCollection":
+        taken = [name for name in self.classes if name in MODALITIES or name in LABELS]
+        if taken:
+            raise ValueError(f"classes: {taken[0]} is a layer that terraprobe knows; give your own layer another name")
+        check_names(self.labels, [*(name for name in LABELS if name != "osm"), *self.classes], "labels")
+        check_names(self.classes, self.labels, "classes", "listed in labels")
+        check_names(self.folders, [*self.modalities, *self.labels], "folders", "modalities and labels")
+        check_names(self.bands, self.modalities, "bands", "modalities")
+        optical = [name for name in self.modalities if MODALITIES[name].unit == "reflectance"]
+        check_names(self.offset_dn, optical, "offset_dn", "modalities of reflectance")
+        values = [value for layer in self.label_layers for value in layer.values]
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise ValueError(f"classes: two label layers would both give {twice[0]}; rename a layer or a class")
+        for name, bands in self.bands.items():
+            missing = [band for band in MODALITIES[name].bands if band not in bands]
+            if missing or len(set(bands)) < len(bands):
+                wrong = f"{', '.join(missing)} of {name} missing" if missing else "a band named twice"
+                raise ValueError(f"bands: found {bands}: {wrong}; name each band of the files once, in their order")
+        return self
+
+    @model_validator(mode="after")
+    def _files_there(self) -> "FolderCollection":
+        root = Path(self.path).expanduser()
+        if not root.is_dir():
+            state = "no folder" if root.exists() else "absent"
+            raise ValueError(f"path: {root.absolute()} is {state}; give the folder's path")
+        for layer in (*self.modalities, *self.labels):
+            try:
+                files = list_geotiffs(self.folder(layer))
+            except ValueError as error:
+                raise ValueError(f"path: {layer}: {error}; or name its sub-folder: folders: {{{layer}: …}}") from error
+            braced = [f for f in files if "{" in str(f) or "}" in str(f)]
+            if braced:
+                raise ValueError(f"path: {layer}: {braced[0]} has a brace in its name; rename it, Snakemake reads them")
+        return self
+
+    def folder(self, layer: str) -> Path:
+        """Where the files of a layer are."""
+        return Path(self.path).expanduser() / self.folders.get(layer, layer)
+
+    @cached_property
+    def files(self) -> dict[str, list[str]]:
+        """GeoTIFFs by layer, sorted by name."""
+        return {name: [str(f) for f in list_geotiffs(self.folder(name))] for name in (*self.modalities, *self.labels)}
+
+    @property
+    def label_layers(self) -> list[LabelLayer]:
+        """What its label layers are."""
+        found = [label_layer(name, self.classes.get(name)) for name in self.labels]
+        return [layer for layer in found if layer is not None]
+
+    def index_recipe(self, layer: str) -> dict[str, Any]:
+        """What `index_folder` needs to know of a layer."""
+        return {
+            "layer": layer,
+            "folder": str(self.folder(layer)),
+            "bands": self.bands.get(layer),
+            "offset_dn": self.offset_dn.get(layer),
+            **self.own_classes(layer),
+        }
+
+    def own_classes(self, layer: str) -> dict[str, Any]:
+        """Classes of an own label layer as a stage's recipe takes them; nothing for any other layer."""
+        return {"classes": self.classes[layer].model_dump(mode="json")} if layer in self.classes else {}
+
+    def grid_area(self) -> dict[str, Any]:
+        """What `lay_grid` needs to know."""
+        return {
+            "kind": "folder",
+            "layer": self.modalities[0],
+            "chip_px": self.chip_px,
+            "block_chips": self.block_chips,
+            "shards": self.shards,
+        }
+
+
+class ArchiveCollection(OwnFiles):
+    """A benchmark archive that you have unpacked: each of its images is a chip, with the archive's own classes.
+
+    Attributes:
+        kind: `archive`.
+        archive: `eurosat` (EuroSAT MS; s2_l1c, 64 px, `label: eurosat_class`), `bigearthnet_v1` or `bigearthnet_v2`
+            (s2_l2a, s1_grd, 120 px, `label: bigearthnet_classes`, the 19 of them).
+        exclude: text files that name images to leave out, one a line.
+        block_km: side of a spatial block, the unit of the bootstrap.
+    """
+
+    own_split: ClassVar[bool] = True
+
+    kind: Literal["archive"]
+    archive: ArchiveName
+    exclude: list[str] = []
+    block_km: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _archive_has_it(self) -> "ArchiveCollection":
+        held = ARCHIVES[self.archive]
+        check_names(self.modalities, held.folders, "modalities", f"of {self.archive}")
+        check_names(self.labels, [], "labels", f"the classes of {self.archive} come with it")
+        if self.chip_px != held.chip_px:
+            raise ValueError(f"chip_px: found {self.chip_px}, allowed {held.chip_px}, the side of its images")
+        return self
+
+    def absent(self) -> list[str]:
+        """What the study names but the disk does not have, each with what to do."""
+        found, held = [], ARCHIVES[self.archive].folders
+        try:
+            for modality in held:
+                if modality in self.modalities or modality == next(iter(held)):
+                    layer_folder(self.archive, self.root, modality)
+        except ValueError as error:
+            found.append(f"path: {error}")
+        lists = [f"{file} is absent" for file in self.exclude if not Path(file).is_file()]
+        if lists:
+            found.append(f"exclude: {', '.join(lists)}: give text files that name images, one a line")
+        return [*found, *super().absent()]
+
+    @property
+    def root(self) -> Path:
+        """Where it lies."""
+        return Path(self.path).expanduser()
+
+    @property
+    def watched(self) -> list[str]:
+        """Folders and tables that change where an image comes or goes."""
+        return [str(path) for path in watched(self.archive, self.root, self.modalities)]
+
+    @property
+    def label_layers(self) -> list[LabelLayer]:
+        """The archive's classes."""
+        return [ARCHIVES[self.archive].label]
+
+    def index_recipe(self) -> dict[str, Any]:
+        """What `index_archive` needs to know."""
+        return {"archive": self.archive, "path": str(self.root), "modalities": self.modalities}
+
+    def grid_area(self) -> dict[str, Any]:
+        """What `lay_grid` needs to know."""
+        return {"kind": "archive", "chip_px": self.chip_px, "block_km": self.block_km}
+
+
+AnyCollection = Annotated[
+    SceneCollection | SimulatedCollection | FolderCollection | ArchiveCollection, Field(discriminator="kind")
+]
