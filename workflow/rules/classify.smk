@@ -43,6 +43,7 @@ rule score_classes:
         scores=f"{ROOT}/classes/{{evaluation}}.parquet",
         regions=f"{ROOT}/classes/{{evaluation}}.regions.parquet",
         differences=f"{ROOT}/classes/{{evaluation}}.differences.parquet",
+        blocks=f"{ROOT}/classes/{{evaluation}}.blocks.parquet",
     log:
         f"{ROOT}/logs/score_classes/{{evaluation}}.log",
     benchmark:
@@ -58,7 +59,31 @@ rule score_classes:
     shell:
         "python -m terraprobe score-classes --predictions {input.predictions} --chips {input.chips}"
         " --labels {input.labels} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
-        " --regions {output.regions} --differences {output.differences} 2>&1 | tee -i {log} >&2"
+        " --regions {output.regions} --differences {output.differences} --blocks {output.blocks}"
+        " 2>&1 | tee -i {log} >&2"
+
+
+rule pool_classes:
+    """Arms over several worlds or areas, compared as one; no label is read."""
+    input:
+        blocks=pooled_blocks,
+    output:
+        pooled=f"{ROOT}/class_pools/{{pool}}.parquet",
+    log:
+        f"{ROOT}/logs/pool_classes/{{pool}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/pool_classes/{{pool}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=lambda w: recipe(**STUDY.class_pool_recipe(w.pool)),
+        code=code("pool-classes"),
+    shell:
+        "python -m terraprobe pool-classes --blocks {input.blocks} --recipe {params.recipe:q} --code {params.code}"
+        " --pooled {output.pooled} 2>&1 | tee -i {log} >&2"
 
 
 rule attribute_classes:

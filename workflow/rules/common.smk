@@ -179,12 +179,6 @@ def probed(w, name, test=False):
     return [f"{ROOT}/collections/{collection}/{name}.parquet" for collection in collections]
 
 
-def drawn_of(collection):
-    """Encoders whose embeddings of a collection are drawn: of several seeds the first."""
-    first = {e.members[0].name for e in STUDY.encoders}
-    return [name for name in STUDY.encoders_of(collection) if name in first]
-
-
 def audit_of(w):
     """The leakage audit of the collection that an evaluation is done on."""
     return f"{ROOT}/collections/{STUDY.evaluation(w.evaluation).collection}/leakage.json"
@@ -208,6 +202,11 @@ def predictions(w):
 def classified(w, name):
     """A table of the collection that heads are judged on."""
     return f"{ROOT}/collections/{STUDY.classification(w.evaluation).collection}/{name}"
+
+
+def pooled_blocks(w):
+    """Counts by block of every evaluation of a pool of heads."""
+    return [f"{ROOT}/classes/{e}.blocks.parquet" for e in STUDY.class_pool(w.pool).evaluations]
 
 
 def reconstructed(w):

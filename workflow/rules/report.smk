@@ -1,6 +1,6 @@
 """What came out: one table of scores, t-SNE pictures, one page."""
 
-EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in drawn_of(c)]
+EMBEDDINGS = [f"{ROOT}/embeddings/{e}/{c}.parquet" for c in NAMES for e in STUDY.drawn_of(c)]
 LABELLED = [c.name for c in STUDY.collections if c.label_layers]
 
 
@@ -75,7 +75,8 @@ rule write_report:
         classes=class_files(),
         class_differences=class_files(".differences"),
         class_regions=class_files(".regions"),
-        attributions=[f"{ROOT}/attributions/{v.name}.npz" for v in STUDY.classifications],
+        class_pools=[f"{ROOT}/class_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_heads(p)],
+        attributions=[f"{ROOT}/attributions/{v.name}.npz" for v in STUDY.pictured],
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
         images=reconstructed_images(),
@@ -99,7 +100,7 @@ rule write_report:
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
-        " --class-regions {input.class_regions} --attributions {input.attributions}"
+        " --class-regions {input.class_regions} --class-pools {input.class_pools} --attributions {input.attributions}"
         " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
         " --images {input.images} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

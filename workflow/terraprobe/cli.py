@@ -39,6 +39,7 @@ STAGES = {
     "select-forest": "terraprobe.probes.forest:select_forest",
     "score-forest": "terraprobe.probes.forest:score_forest",
     "score-classes": "terraprobe.probes.classes:score_classes",
+    "pool-classes": "terraprobe.probes.class_pools:pool_classes",
     "reconstruct-chips": "terraprobe.probes.reconstruction:reconstruct_chips",
     "score-reconstruction": "terraprobe.probes.reconstruction_scores:score_reconstruction",
     "gather-scores": "terraprobe.probes.scores:gather_scores",

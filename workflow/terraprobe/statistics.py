@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 LEVEL = 0.95
 """Coverage of every interval, and the share of the full score that the dots mark [P]."""
 
+EQUIVALENCE_LEVEL = 0.9
+"""Coverage of the interval that is held against a margin: two one-sided tests at 5 %."""
+
 MIN_BLOCKS = 30
 """Fewer test blocks than this do not carry an interval (architecture.md, Statistics)."""
 
@@ -71,11 +74,12 @@ def mean_over_seeds(values: NDArray[np.float64], seed: int) -> NDArray[np.float6
     return means
 
 
-def interval(samples: NDArray[np.float64]) -> tuple[float, float]:
-    """Percentile interval at `LEVEL`.
+def interval(samples: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    """Percentile interval.
 
     Args:
         samples: bootstrap values, (resamples,); NaN is left out.
+        level: its coverage.
 
     Returns:
         Lower and upper end, NaN where no sample is a number.
@@ -83,7 +87,7 @@ def interval(samples: NDArray[np.float64]) -> tuple[float, float]:
     known = samples[~np.isnan(samples)]
     if not len(known):
         return float("nan"), float("nan")
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -17,11 +17,13 @@ class BlockMeans:
         stream: seed of the resamples, of `statistics.stream_seed`; equal seeds and blocks pair two means.
 
     Attributes:
-        n_blocks: how many blocks there are.
+        names: of the blocks, ascending.
+        n_blocks: how many there are.
     """
 
     def __init__(self, blocks: NDArray[np.str_], resamples: int, stream: int) -> None:
         self._block, names = pd.factorize(blocks, sort=True)
+        self.names: list[str] = names.tolist()
         self.n_blocks, self._stream = len(names), stream
         self._weights = block_weights(self.n_blocks, resamples, stream)
 
@@ -34,9 +36,12 @@ class BlockMeans:
         Returns:
             (resamples, member).
         """
+        return resample(hit_share, self.counts(values), self._weights)
+
+    def counts(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum of a member's values in each block, and the block's chips: (member, block, 2)."""
         chips = self._by_block(np.ones(values.shape[1]))
-        counts = np.stack([np.stack([self._by_block(row), chips], -1) for row in values])
-        return resample(hit_share, counts, self._weights)
+        return np.stack([np.stack([self._by_block(row), chips], -1) for row in values])
 
     def of_arm(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over members, one a seed, in every resample of blocks and seeds, (resamples,)."""

@@ -53,8 +53,9 @@ class ClassesRecipe(Recipe):
 
 
 def score_classes(
-    *, predictions: Ins, chips: In, labels: In, recipe: ClassesRecipe, scores: Out, regions: Out, differences: Out
-) -> None:
+    *, predictions: Ins, chips: In, labels: In, recipe: ClassesRecipe, scores: Out, regions: Out, differences: Out,
+    blocks: Out,
+) -> None:  # fmt: skip
     """Hold predicted classes against the true ones; the only reading of the test labels.
 
     Every encoder stands on the same chips: those of a known class that all of them can see.
@@ -72,6 +73,7 @@ def score_classes(
             `n_unlabelled, n_unseen`: test chips left out without a class, or because an encoder cannot see them.
         regions: `accuracy` of every encoder on the `n_test` chips of each region.
         differences: arms against the majority class and each other, paired by block, `p_holm` over all of them.
+        blocks: `right` (sum of how right each chip is called) of `n_test` test chips, by arm, encoder and block.
 
     Raises:
         TerraprobeError: predictions of an encoder are absent, or no train or test chip can be judged.
@@ -86,6 +88,7 @@ def score_classes(
     write_table(scores, frame)
     write_table(regions, right.regions())
     write_table(differences, right.differences())
+    write_table(blocks, right.blocks())
     told = frame[(frame["encoder"] == "") & (frame["metric"] == "accuracy")]
     progress("; ".join(f"{r.arm} {r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in told.itertuples()))
 
@@ -196,6 +199,18 @@ class _Right:
                 rows.append({"evaluation": self.recipe.evaluation, "arm": arm, "encoder": member, "region": name,
                              "n_test": len(inside), "accuracy": float(inside.mean())})  # fmt: skip
         return pd.DataFrame(rows)
+
+    def blocks(self) -> pd.DataFrame:
+        """What intervals are made of: test chips of every block, and how many of them every encoder calls right."""
+        recipe, names = self.recipe, self.means.names
+        members = [(arm, m) for arm, found in recipe.arms.items() for m in found] + [(MAJORITY, MAJORITY)]
+        counts = self.means.counts(self.hits([m for _, m in members]))
+        where = {"evaluation": recipe.evaluation, "collection": recipe.collection}
+        frames = [
+            pd.DataFrame({**where, "arm": arm, "encoder": m, "block": names, "right": own[:, 0], "n_test": own[:, 1]})
+            for (arm, m), own in zip(members, counts, strict=True)
+        ]
+        return pd.concat(frames, ignore_index=True).astype({"n_test": int})
 
     def differences(self) -> pd.DataFrame:
         """Arms against the majority class and against each other, on the same resampled blocks."""

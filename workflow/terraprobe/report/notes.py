@@ -83,6 +83,7 @@ class ClassificationNote(Recipe):
         label: chip-level classes.
         classes: that the encoders tell apart, by code.
         seed: of the chips that are shown.
+        pictured: whether chips are shown: of a pool the first evaluation's alone.
     """
 
     name: str
@@ -93,6 +94,7 @@ class ClassificationNote(Recipe):
     label: str = ""
     classes: tuple[str, ...] = ()
     seed: int = 0
+    pictured: bool = True
 
     @property
     def kind(self) -> str:
@@ -146,6 +148,16 @@ class PoolNote(Recipe):
         return "simulated" if self.simulated else "real"
 
 
+class ClassPoolNote(PoolNote):
+    """Evaluations of supervised encoders that are also compared as one, for people.
+
+    Attributes:
+        margin: within which two arms are called equal; None: none are.
+    """
+
+    margin: float | None = None
+
+
 class ReportRecipe(Recipe):
     """Recipe of `write_report`.
 
@@ -158,7 +170,8 @@ class ReportRecipe(Recipe):
         evaluations: in the order of the page.
         classifications: in the order of the page.
         reconstructions: in the order of the page.
-        pools: in the order of the page.
+        pools: of forests, in the order of the page.
+        class_pools: of heads, in the order of the page.
     """
 
     study: str
@@ -170,3 +183,4 @@ class ReportRecipe(Recipe):
     classifications: tuple[ClassificationNote, ...] = ()
     reconstructions: tuple[ReconstructionNote, ...] = ()
     pools: tuple[PoolNote, ...] = ()
+    class_pools: tuple[ClassPoolNote, ...] = ()

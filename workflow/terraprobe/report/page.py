@@ -19,6 +19,7 @@ from terraprobe.report.projection import skipped_projections
 from terraprobe.report.sections import (
     Archive,
     Material,
+    class_pools_of,
     classifications,
     headlines,
     opening,
@@ -44,8 +45,8 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
-    attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins, leakage: Ins,
-    recipe: ReportRecipe, page: Out,
+    class_pools: Ins, attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins,
+    leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -64,7 +65,8 @@ def write_report(
         classes: scores of `score_classes`, one of every evaluation of supervised encoders.
         class_differences: differences of `score_classes`, likewise.
         class_regions: regions of `score_classes`, likewise.
-        attributions: of `attribute_classes`, `<evaluation>.npz` of every evaluation of supervised encoders.
+        class_pools: of `pool_classes`, one of every pool of supervised encoders.
+        attributions: of `attribute_classes`, `<evaluation>.npz` of the evaluations whose chips are drawn.
         reconstruction: scores of `score_reconstruction`, one of every evaluation of autoencoders.
         reconstruction_differences: differences of `score_reconstruction`, likewise.
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
@@ -87,6 +89,7 @@ def write_report(
         classes=_concat(classes),
         class_differences=_concat(class_differences),
         class_regions=_concat(class_regions),
+        class_pools=_concat(class_pools),
         attributions={path.stem: read_arrays(path) for path in attributions},
         reconstruction=_concat(reconstruction),
         reconstruction_differences=_concat(reconstruction_differences),
@@ -102,6 +105,7 @@ def write_report(
         "contents": [(anchor, title) for anchor, title in CONTENTS if anchor not in _absent(recipe)],
         "summary": opening(material),
         "pools": pools(material, gallery),
+        "class_pools": class_pools_of(material, gallery),
         "classifications": classifications(material, gallery),
         "reconstructions": reconstructions(material, gallery),
         "headlines": headlines(material, gallery),
@@ -110,7 +114,7 @@ def write_report(
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
     }
     tables += [item["table"] for item in content["headlines"] if item["table"]]
-    tables += [item["table"] for item in content["pools"]]
+    tables += [item["table"] for item in (*content["pools"], *content["class_pools"])]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
     tables += [item["recipe"] for item in content["encoders"]]

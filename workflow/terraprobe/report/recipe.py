@@ -1,13 +1,14 @@
 """The report's recipe, made of a study file: what each entry is called, where it comes from, what it leaves out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from terraprobe.acquire.packaged import find_scene
 from terraprobe.archives import ARCHIVES
 from terraprobe.modalities import MODALITIES
 from terraprobe.report.notes import (
     ClassificationNote,
+    ClassPoolNote,
     CollectionNote,
     EncoderNote,
     EvaluationNote,
@@ -44,7 +45,10 @@ def report_recipe(study: Study) -> ReportRecipe:
         evaluations=tuple(_evaluation(e) for e in study.forests),
         classifications=tuple(_classification(e, study) for e in study.classifications),
         reconstructions=tuple(_reconstruction(e, study) for e in study.reconstructions),
-        pools=tuple(_pool(pool, study) for pool in study.pools),
+        pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if not study.of_heads(pool)),
+        class_pools=tuple(
+            ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_heads(pool)
+        ),
     )
 
 
@@ -66,6 +70,7 @@ def _classification(evaluation: "Classification", study: Study) -> Classificatio
         label=evaluation.label,
         classes=tuple(study.classes_called(evaluation)),
         seed=evaluation.seed,
+        pictured=evaluation in study.pictured,
     )
 
 
@@ -80,14 +85,14 @@ def _reconstruction(evaluation: "Reconstruction", study: Study) -> Reconstructio
     )
 
 
-def _pool(pool: "Pool", study: Study) -> PoolNote:
-    collections = [study.collection(study.evaluation(name).collection) for name in pool.evaluations]
-    return PoolNote(
-        name=pool.name,
-        title=_title(pool.name),
-        evaluations=tuple(pool.evaluations),
-        simulated=any(isinstance(c, SimulatedCollection) for c in collections),
-    )
+def _pool(pool: "Pool", study: Study) -> dict[str, Any]:
+    judged = {e.name: study.collection(e.collection) for e in study.evaluations}
+    return {
+        "name": pool.name,
+        "title": _title(pool.name),
+        "evaluations": tuple(pool.evaluations),
+        "simulated": any(isinstance(judged[name], SimulatedCollection) for name in pool.evaluations),
+    }
 
 
 def _title(name: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.classpictures import draw_attributions, draw_regions
+from terraprobe.report.classpools import class_pool_sentences, class_pool_table, draw_class_pool, judged_classes
 from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.costs import cost_table
 from terraprobe.report.curves import draw_curves
@@ -53,6 +54,7 @@ class Material:
         classes: of `score_classes`, of every evaluation of supervised encoders.
         class_differences: of `score_classes`.
         class_regions: of `score_classes`.
+        class_pools: of `pool_classes`.
         attributions: of `attribute_classes`, by evaluation.
         reconstruction: scores of `score_reconstruction`, of every evaluation of autoencoders.
         reconstruction_differences: of `score_reconstruction`.
@@ -70,6 +72,7 @@ class Material:
     classes: pd.DataFrame
     class_differences: pd.DataFrame
     class_regions: pd.DataFrame
+    class_pools: pd.DataFrame
     attributions: Mapping[str, Archive]
     reconstruction: pd.DataFrame
     reconstruction_differences: pd.DataFrame
@@ -143,11 +146,23 @@ def classifications(material: Material, gallery: Gallery) -> list[dict[str, Any]
         collection = material.collection(note.collection)
         judged = [encoder for encoder in material.encoders if encoder.note.name in set(arms["arm"])]
         with house_style():
-            drawn = draw_regions(collection, note, gallery)
+            drawn = draw_regions(collection, note, gallery) if note.pictured else []
             found = material.attributions.get(note.name)
             seen = draw_attributions(collection, note, judged, found, gallery) if found else []
         shown = {"pictures": drawn, "attributions": seen, "cost": cost_table(note, arms, material.encoders)}
         blocks.append({"note": note, "sentences": said, **tables, "differences": compared, **shown})
+    return blocks
+
+
+def class_pools_of(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, a picture and a table for every pool of evaluations of supervised encoders."""
+    blocks = []
+    for note in material.recipe.class_pools:
+        rows = judged_classes(material.class_pools, note)
+        with house_style():
+            drawn = draw_class_pool(note, rows, gallery)
+        said = class_pool_sentences(note, rows)
+        blocks.append({"note": note, "sentences": said, "pictures": [drawn], "table": class_pool_table(note, rows)})
     return blocks
 
 

@@ -1,6 +1,6 @@
 """What is pretrained."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -18,9 +18,11 @@ class EncoderEntry(Recipe):
     Attributes:
         name: of its folder.
         method: name of the method table.
-        collections: whose train chips it learns from.
+        collections: whose train chips it learns from. `each: [north, south]` instead is short for one entry a
+            collection, `<name>_north` and `<name>_south`, whose arm is `<name>`.
         seed: of initialisation, order and draws.
         seeds: several of them instead: one encoder each, `<name>_s<seed>`, judged together as one arm.
+        arm: name that pools hold it under, beside entries trained on other collections; its own where none is given.
         label: chip-level classes that it learns, such as `worldcover_class`; of a supervised method alone.
         start: name of the encoder whose weights it starts from, of the same shape and trained without labels; of its
             seeds the same one, or its only one. Of a supervised method alone.
@@ -32,6 +34,7 @@ class EncoderEntry(Recipe):
     collections: list[str] = Field(min_length=1)
     seed: Seed = 0
     seeds: list[Seed] = []
+    arm: Name | Literal[""] = ""
     label: str = ""
     start: str = ""
     recipe: dict[str, Any] = {}

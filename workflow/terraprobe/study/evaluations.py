@@ -73,7 +73,8 @@ class Classification(Recipe):
     Attributes:
         name: of its folder.
         probe: `classifier`.
-        collection: whose chips are judged; each encoder was trained on it.
+        collection: whose chips are judged; each encoder was trained on it. `each: [north, south]` instead is short for
+            one evaluation a collection, `<name>_north` and `<name>_south`.
         label: chip-level classes, which the encoders learnt.
         encoders: names, or `all` that learnt the label on the collection.
         efficiency_at: validation accuracy p of Eff-p, the epochs that it takes to reach it.
@@ -134,8 +135,12 @@ class Pool(Recipe):
 
     Attributes:
         name: of the pool.
-        evaluations: names; each must compare exactly one entry of `encoders`.
+        evaluations: names, all by forests, each of which must compare exactly one entry of `encoders`; or all by the
+            encoders' own heads, each of which must compare the same arms.
+        margin: of heads: two arms are called equal where the 90 % interval of their difference lies within this margin
+            on both sides of 0 (two one-sided tests at 5 %), said beforehand; none: nothing is called equal.
     """
 
     name: Name
     evaluations: list[str] = Field(min_length=2)
+    margin: float | None = Field(None, gt=0, lt=1)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from terraprobe.study.collections import Collection
 from terraprobe.study.encoders import EncoderEntry
-from terraprobe.study.evaluations import Classification, Evaluation, Reconstruction
+from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.names import check_names
 
 if TYPE_CHECKING:
@@ -152,3 +152,43 @@ def check_reconstruction(study: "Study", evaluation: Reconstruction) -> None:
 def _bands(encoder: EncoderEntry) -> str:
     towers = encoder.full_recipe.towers.values()
     return "; ".join(f"{', '.join(tower.band_names)} of {tower.modality}" for tower in towers)
+
+
+def check_pool(study: "Study", pool: Pool) -> None:
+    """Refuse a pool of evaluations that cannot be compared as one.
+
+    Raises:
+        ValueError: names the key, what was found and what is allowed.
+    """
+    where = f"pools[{pool.name}]"
+    forests, heads = ([e.name for e in found] for found in (study.forests, study.classifications))
+    if not study.of_heads(pool):
+        check_names(pool.evaluations, forests, f"{where}.evaluations")
+        if pool.margin is not None:
+            raise ValueError(
+                f"{where}.margin: found {pool.margin:g}, allowed none: pools of forests call nothing equal"
+            )
+        for evaluation in map(study.evaluation, pool.evaluations):
+            judged = list(study.arms(evaluation))
+            if len(judged) != 1:
+                raise ValueError(
+                    f"{where}.evaluations: {evaluation.name} compares {', '.join(judged) or 'no encoder'}; allowed: "
+                    "evaluations that each compare exactly one of the encoders"
+                )
+        return
+    check_names(pool.evaluations, heads, f"{where}.evaluations", "by the encoders' own heads, like the first")
+    entries = {e.name: e for e in study.encoders}
+    lists = {
+        name: [entries[entry].arm or entry for entry in study.arms(study.classification(name))]
+        for name in pool.evaluations
+    }
+    first, *others = lists
+    check_names(lists[first], lists[first], f"{where}.evaluations: arms of {first}")
+    for name in others:
+        if sorted(lists[name]) != sorted(lists[first]):
+            raise ValueError(
+                f"{where}.evaluations: {name} compares the arms {', '.join(lists[name])} and {first} compares "
+                f"{', '.join(lists[first])}; allowed: evaluations of the same arms (key arm, or each)"
+            )
+    collections = [study.classification(name).collection for name in pool.evaluations]
+    check_names(collections, collections, f"{where}.evaluations: their collections")

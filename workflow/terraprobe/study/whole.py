@@ -8,11 +8,13 @@ from pydantic import Field, model_validator
 from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import Collection
+from terraprobe.study.each import spread_entries
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import AnyEvaluation, Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.labelled import (
     able_classifiers,
     check_classification,
+    check_pool,
     check_reconstruction,
     check_supervised,
     check_tasks,
@@ -47,6 +49,11 @@ class Study(Recipe):
     encoders: list[EncoderEntry] = Field(min_length=1)
     evaluations: list[AnyEvaluation] = Field(min_length=1)
     pools: list[Pool] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _each(cls, content: Any) -> Any:
+        return spread_entries(content)
 
     @model_validator(mode="after")
     def _names_once(self) -> "Study":
@@ -84,7 +91,7 @@ class Study(Recipe):
                 why = f"can embed {names}{', learnt without labels' if labelled else ''}"
                 check_names(evaluation.encoders, able, f"{where}.encoders", why)
         for pool in self.pools:
-            self._check_pool(pool)
+            check_pool(self, pool)
         return self
 
     def _check_train_on(self, evaluation: Evaluation) -> None:
@@ -97,17 +104,6 @@ class Study(Recipe):
                 raise ValueError(
                     f"{where}.train_on: {name} has {_seen(other)} and {judged.name} has {_seen(judged)}; one forest "
                     "judges the features of both, so they must be alike"
-                )
-
-    def _check_pool(self, pool: Pool) -> None:
-        where = f"pools[{pool.name}].evaluations"
-        check_names(pool.evaluations, [e.name for e in self.forests], where)
-        for evaluation in (e for e in self.forests if e.name in pool.evaluations):
-            judged = [e.name for e in self._compared(evaluation)]
-            if len(judged) != 1:
-                raise ValueError(
-                    f"{where}: {evaluation.name} compares {', '.join(judged) or 'no encoder'}; allowed: evaluations "
-                    "that each compare exactly one of the encoders"
                 )
 
     def _check_towers(self, encoder: EncoderEntry) -> None:
@@ -187,7 +183,7 @@ class Study(Recipe):
         return [member for encoder in self.encoders for member in encoder.members]
 
     def encoders_of(self, collection: str) -> list[str]:
-        """Names of the encoders that embed a collection, in study order: all that can.
+        """Names of the encoders that see a collection, in study order: all that can.
 
         Where evaluations read the collection, only those that they compare and the ones that were trained on it.
         """
@@ -197,6 +193,23 @@ class Study(Recipe):
             wanted = {e.name for evaluation in reading for e in self._compared(evaluation)}
             able = [e for e in able if e.name in wanted or collection in e.collections]
         return [member.name for encoder in able for member in encoder.members]
+
+    def drawn_of(self, collection: str) -> list[str]:
+        """Names of the encoders whose embeddings of a collection are drawn: of several seeds the first.
+
+        Of the collections of a pool of heads, those of the first alone.
+        """
+        heads = [e for e in self.classifications if e.collection == collection]
+        if heads and not any(e in self.pictured for e in heads):
+            return []
+        first = {e.members[0].name for e in self.encoders}
+        return [name for name in self.encoders_of(collection) if name in first]
+
+    def embedding_of(self, collection: str) -> list[str]:
+        """Names of the encoders that embed a collection, in study order: those that are judged by it, or drawn."""
+        judging = [e for e in self.evaluations if not isinstance(e, Classification) and collection in e.collections]
+        wanted = {*self.drawn_of(collection), *(name for e in judging for name in self.judged(e))}
+        return [name for name in self.encoders_of(collection) if name in wanted]
 
     def leakage_recipe(self, name: str) -> dict[str, Any]:
         """What `audit_leakage` needs to know of a collection."""
@@ -212,7 +225,7 @@ class Study(Recipe):
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
         encoder = self.encoder(name)
-        content = encoder.model_dump(mode="json", exclude={"name", "seeds", "start"})
+        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start"})
         if encoder.supervised:
             collection = self.collection(encoder.collections[0])
             filled = {"classes": classes_of(collection, encoder.label), **content["recipe"]}
@@ -276,7 +289,30 @@ class Study(Recipe):
     def summary_recipe(self) -> dict[str, Any]:
         """What `gather_scores` needs to know."""
         arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
-        return {"arms": arms, "pools": [pool.model_dump(mode="json") for pool in self.pools]}
+        pools = [pool.model_dump(mode="json", exclude={"margin"}) for pool in self.pools if not self.of_heads(pool)]
+        return {"arms": arms, "pools": pools}
+
+    def of_heads(self, pool: Pool) -> bool:
+        """Whether a pool is of evaluations by the encoders' own heads."""
+        return pool.evaluations[0] in [e.name for e in self.classifications]
+
+    def class_pool(self, name: str) -> Pool:
+        """The pool of evaluations by heads of that name."""
+        return next(p for p in self.pools if p.name == name and self.of_heads(p))
+
+    def class_pool_recipe(self, name: str) -> dict[str, Any]:
+        """What `pool_classes` needs to know of a pool."""
+        pool = self.class_pool(name)
+        evaluations = [self.classification(e) for e in pool.evaluations]
+        arms = {e.name: e.arm or e.name for evaluation in evaluations for e in self._compared(evaluation)}
+        content = pool.model_dump(mode="json", exclude={"name"})
+        return {**content, "pool": name, "arms": arms, "seed": evaluations[0].seed}
+
+    @property
+    def pictured(self) -> list[Classification]:
+        """Evaluations by heads whose chips are drawn: of a pool the first alone."""
+        later = {name for pool in self.pools for name in pool.evaluations[1:]}
+        return [e for e in self.classifications if e.name not in later]
 
     def judged(self, evaluation: AnyEvaluation) -> list[str]:
         """Names of the encoders that an evaluation compares, one a seed."""
