@@ -61,6 +61,7 @@ def scored(world, **changes):
         scores=world / "scores.parquet",
         regions=world / "regions.parquet",
         differences=world / "differences.parquet",
+        blocks=world / "blocks.parquet",
     )
     return tuple(read_table(world / f"{name}.parquet") for name in ("scores", "regions", "differences"))
 
