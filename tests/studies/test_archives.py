@@ -139,6 +139,7 @@ def test_a_dry_run_plans_it_without_an_image_as_an_input(repository, tmp_path):
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
     assert jobs["cut_chips"] == 9 + 104
     assert jobs["pretrain_encoder"] == 180
+    assert jobs["reconstruct_chips"] == 50
     assert jobs["index_archive_eurosat"] == jobs["index_archive_bigearthnet"] == 1
     assert "AnnualCrop_1.tif" not in done.stdout
 
