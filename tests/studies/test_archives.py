@@ -112,7 +112,7 @@ def test_the_page_says_what_they_are(results):
         "By source, as listed in eurosat.csv.",
     ):
         assert words in page
-    assert "simulated" not in page.partition("</h1>")[2].partition("Provenance")[0]
+    assert "simulated" not in page.partition("</h1>")[2].partition('id="provenance"')[0]
 
 
 def test_results_are_traced_back_to_the_archives_own_files(results, capsys):
