@@ -101,11 +101,12 @@ def test_all_encoders_are_shown_the_chips_that_all_can_see(land, encoder, tmp_pa
     np.testing.assert_array_equal(found["maps"][1], alone["maps"][0])
 
 
-def test_a_class_without_test_chips_has_no_row(land, encoder, tmp_path):
+def test_a_class_without_test_chips_has_no_row_and_is_told(land, encoder, tmp_path, capsys):
     labels = read_table(land / "labels.parquet").assign(cover_class="dark")
     write_table(tmp_path / "labels.parquet", labels)
     found = attribute(land, encoder, out=tmp_path, labels=tmp_path / "labels.parquet", drawn=("mid",))
     assert found["maps"].shape == (1, 0, 32, 32)
+    assert "no test chip of mid that all can see" in capsys.readouterr().err
 
 
 def test_several_classes_a_chip(land, tmp_path):

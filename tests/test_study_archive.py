@@ -31,6 +31,12 @@ def test_the_full_study_has_the_papers_arms(content):
     arms = study.classification_recipe("eurosat")["arms"]
     assert len(arms) == 10 and len(study.classification_recipe("bigearthnet")["arms"]) == 3
     assert study.classification_recipe("bigearthnet")["multi_label"]
+    # The paper's draw puts the same ground on both sides: with the default limit no test would ever be scored.
+    assert {study.leakage_recipe(c.name)["limit"]["pretraining_overlap"] for c in study.collections} == {None}
+    assert study.attribution_recipe("eurosat")["drawn"] == ["highway", "river"]
+    given_back = study.reconstruction_recipe("eurosat_images")
+    assert given_back["label"] == "eurosat_class"
+    assert list(given_back["arms"]) == ["auto_plain", "auto_emb", "auto_cbn", "auto_cbn_encoder", "auto_cbn_decoder"]
     recipe = study.pretrain_recipe("cbn_s3")["recipe"]
     assert recipe["classes"] == list(ARCHIVES["eurosat"].label.classes.values())
     eurosat, bigearthnet = study.collections

@@ -232,6 +232,13 @@ def test_v1_follows_the_published_lists_beside_it(tmp_path, own_first):
     assert made.images["split"].tolist() == ["train", "test"]
 
 
+def test_two_of_the_three_published_lists_are_refused(tmp_path, own_first):
+    for part in ("train", "test"):
+        (own_first / f"{part}.csv").write_text("S2A_MSIL2A_20170617T113321_36_85\n")
+    with pytest.raises(TerraprobeError, match=r"own: val\.csv is absent, and its images would be left out"):
+        Made(tmp_path / "made", "bigearthnet_v1", own_first, ("s2_l2a",))
+
+
 def test_images_are_left_out_by_name(tmp_path, shared_data):
     names = tmp_path / "snow.csv"
     names.write_text("S2A_MSIL2A_20170617T113321_4_55\nnot_here\n")

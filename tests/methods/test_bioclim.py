@@ -117,7 +117,7 @@ def test_flips_mirror_the_image():
     (False, True, True), (False, False, False), (True, True, True), (True, False, True),
 ])  # fmt: skip
 def test_validation_is_flipped_in_paper_mode_alone(pool, monkeypatch, paper_mode, training, flipped):
-    method = build(pool, flip_validation=paper_mode)
+    method = build(pool, **({"flip_validation": True} if paper_mode else {}))
     method.network.train(training)
     seen = []
     monkeypatch.setattr(method, "_encode", lambda images, batch: seen.append(images) or torch.zeros(len(images), 8))

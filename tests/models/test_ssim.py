@@ -34,6 +34,18 @@ def test_it_is_the_definition(shape, level, noise):
     assert found == pytest.approx(reference(one, two), abs=1e-5)
 
 
+@pytest.mark.parametrize(("level", "noise", "expected"), [
+    (1.0, 0.1, 0.9447984), (1.0, 0.5, 0.4562156), (0.02, 0.01, 0.9202156),
+])  # fmt: skip
+def test_it_is_that_of_torchmetrics_where_the_window_lies_inside(level, noise, expected):
+    # torchmetrics 1.9.0, structural_similarity_index_measure(one, two, data_range=1.0, return_full_image=True): mean of
+    # the full image without 5 px on each side, where it sees the image reflected.
+    rng = np.random.default_rng(0)
+    one = level * rng.random((2, 13, 64, 64))
+    two = np.clip(one + noise * rng.normal(size=one.shape), 0, 1)
+    assert float(ssim(torch.tensor(one), torch.tensor(two))) == pytest.approx(expected, abs=1e-6)
+
+
 def test_equal_images_are_alike_and_it_is_symmetric():
     rng = np.random.default_rng(1)
     one, two = (torch.tensor(rng.random((2, 3, 16, 16)), dtype=torch.float32) for _ in range(2))

@@ -97,7 +97,7 @@ def test_a_picture_for_each_class(sim: Collection, tmp_path: Path) -> None:
         EncoderNote(name="plain", title="plain", collections=("sim",), data="x", members=("plain_s0", "plain_s1")),
         EncoderNote(name="cbn", title="cbn", collections=("sim",), data="x"),
     ]
-    encoders = [TrainedEncoder(note, (), ()) for note in notes]
+    encoders = [TrainedEncoder(note, (), (), ()) for note in notes]
     with house_style():
         pictures = draw_attributions(sim, NOTE, encoders, found, Gallery(tmp_path / "figures"))
     assert [p.name for p in pictures] == ["classes-kinds-gradcam-tree", "classes-kinds-gradcam-crop"]

@@ -28,7 +28,7 @@ TOWER = {"s2": {"modality": "s2_l1c"}}
 def encoder(name: str, conditioning: str, cbn_in: str, members: tuple[str, ...] = ()) -> TrainedEncoder:
     card = {"recipe": {"conditioning": conditioning, "cbn_in": cbn_in, "context": "real"}, "towers": TOWER}
     note = EncoderNote(name=name, title=name, collections=("scene",), data="Scene (real)", members=members)
-    return TrainedEncoder(note, (card,), ())
+    return TrainedEncoder(note, (card,), (), ())
 
 
 ENCODERS = [encoder("plain", "none", "both"), encoder("cbn_e", "cbn", "encoder", ("cbn_e_s0", "cbn_e_s1"))]

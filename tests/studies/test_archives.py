@@ -112,7 +112,7 @@ def test_the_page_says_what_they_are(results):
         "By source, as listed in eurosat.csv.",
     ):
         assert words in page
-    assert "simulated" not in page.partition("</h1>")[2].partition("Provenance")[0]
+    assert "simulated" not in page.partition("</h1>")[2].partition('id="provenance"')[0]
 
 
 def test_results_are_traced_back_to_the_archives_own_files(results, capsys):
@@ -139,6 +139,7 @@ def test_a_dry_run_plans_it_without_an_image_as_an_input(repository, tmp_path):
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
     assert jobs["cut_chips"] == 9 + 104
     assert jobs["pretrain_encoder"] == 180
+    assert jobs["reconstruct_chips"] == 50
     assert jobs["index_archive_eurosat"] == jobs["index_archive_bigearthnet"] == 1
     assert "AnnualCrop_1.tif" not in done.stdout
 

@@ -45,8 +45,8 @@ rule extract_context:
         recipe=recipe(),
         code=code("extract-context"),
     shell:
-        "python -m terraprobe extract-context --grid {input.grid} --climate {input.climate} --regions {input.regions}"
-        " --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee -i {log} >&2"
+        "python -m terraprobe extract-context --grid {input.grid} --climate {input.climate:q}"
+        " --regions {input.regions:q} --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee -i {log} >&2"
 
 
 rule assign_splits:

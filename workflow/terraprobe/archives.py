@@ -186,9 +186,11 @@ def watched(name: str, root: Path, modalities: Sequence[str]) -> list[Path]:
     folders = [layer_folder(name, root, modality) for modality in modalities]
     if name == "eurosat":
         return class_folders(folders[0])
-    scenes = [scene for folder in folders for scene in sorted(folder.iterdir()) if scene.is_dir()]
     beside = [root / file for file in BESIDE[name] if (root / file).is_file()]
-    return [*folders, *(scenes if name == "bigearthnet_v2" else []), *beside]
+    if name == "bigearthnet_v1":  # half a million images stand in one folder, and a study is parsed by every job
+        return [*folders, *beside]
+    scenes = [scene for folder in folders for scene in sorted(folder.iterdir()) if scene.is_dir()]
+    return [*folders, *scenes, *beside]
 
 
 BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -110,7 +110,7 @@ def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
     import numpy as np
 
     try:
-        with np.load(path) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error

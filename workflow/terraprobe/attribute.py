@@ -87,7 +87,11 @@ def attribute_classes(
         "maps": np.stack([_maps(land, encoder, tower, rows, numbers) for encoder, tower, _ in towers]),
     }
     write_arrays(maps, found)
-    progress(f"attribute {recipe.collection}: {len(rows)} test chips, {len(encoders)} encoders")
+    bare = [recipe.classes[number] for number, part in zip(wanted, chosen, strict=True) if not len(part)]
+    progress(
+        f"attribute {recipe.collection}: {len(rows)} test chips, {len(encoders)} encoders"
+        + (f"; no test chip of {', '.join(bare)} that all can see" if bare else "")
+    )
 
 
 def _load(card: Path, recipe: AttributeRecipe) -> Encoder:

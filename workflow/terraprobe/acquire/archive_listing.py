@@ -188,10 +188,18 @@ def _known(where: Path, name: str, classes: Mapping[str, str]) -> str:
 
 def _published_splits(root: Path) -> dict[str, str]:
     """Image to split, of the lists that were published with BigEarthNet v1, where they lie beside the images."""
+    lists = BESIDE["bigearthnet_v1"]
+    absent = [name for name in lists if not (root / name).is_file()]
+    if len(absent) == len(lists):
+        return {}
+    if absent:
+        raise TerraprobeError(
+            f"{root}: {absent[0]} is absent, and its images would be left out. Put all of {', '.join(lists)} there, or "
+            "none of them."
+        )
     found: dict[str, str] = {}
-    for part, name in zip(PARTS, BESIDE["bigearthnet_v1"], strict=True):
-        lines = (root / name).read_text().splitlines() if (root / name).is_file() else []
-        found.update({line.partition(",")[0].strip(): part for line in lines})
+    for part, name in zip(PARTS, lists, strict=True):
+        found.update({line.partition(",")[0].strip(): part for line in (root / name).read_text().splitlines()})
     return found
 
 

@@ -42,8 +42,9 @@ def nearness(chips: "gpd.GeoDataFrame", others: "gpd.GeoDataFrame") -> Nearness:
 
     Corners are laid on the WGS 84 ellipsoid and seen in the tangent plane of each chip, so chips of different UTM
     zones compare like those of one. Of each chip the 16 others with the nearest centres are measured exactly: what
-    touches is always among them; where the nearest lies many chips away, an unmeasured one could be nearer by at
-    most 0.42 of a chip side. The plane shortens 500 km by 0.1 %.
+    touches is always among them, unless the others hold the same ground several times, as archives may: then the
+    touching pairs are at least as many as are counted. Where the nearest lies many chips away, an unmeasured one could
+    be nearer by at most 0.42 of a chip side. The plane shortens 500 km by 0.1 %.
 
     Args:
         chips: rows of `chips.parquet`, (N,).

@@ -56,7 +56,7 @@ def score_classes(
     *, predictions: Ins, chips: In, labels: In, recipe: ClassesRecipe, scores: Out, regions: Out, differences: Out,
     blocks: Out,
 ) -> None:  # fmt: skip
-    """Hold predicted classes against the true ones; the only reading of the test labels.
+    """Hold predicted classes against the true ones; nothing else that scores heads reads the test labels.
 
     Every encoder stands on the same chips: those of a known class that all of them can see.
 

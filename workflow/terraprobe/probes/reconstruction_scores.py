@@ -59,8 +59,8 @@ def score_reconstruction(
     Args:
         errors: of `reconstruct_chips`, one of each encoder of the recipe.
         chips: `chips.parquet`.
-        labels: `labels.parquet` where the recipe names a label, held against what the machines called; this is the
-            only reading of the test labels. Nothing elsewhere.
+        labels: `labels.parquet` where the recipe names a label, held against what the machines called; nothing else
+            that scores autoencoders reads the test labels. Nothing elsewhere.
         recipe: encoders and classes.
         scores: a row for each arm, `init` (`trained`, `untrained`, empty: a floor), encoder (empty: the mean of the
             arm) and `metric` (`l1`, `ssim`, and `svm`: the share of chips whose class the machine calls right), with a
