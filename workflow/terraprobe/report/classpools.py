@@ -24,7 +24,8 @@ def judged_classes(pooled: pd.DataFrame, note: ClassPoolNote) -> pd.DataFrame:
         note: the pool.
     """
     rows = pooled[pooled["pool"] == note.name].reset_index(drop=True)
-    rows = rows.assign(same_chips=True, few_blocks=rows["n_blocks"] < MIN_BLOCKS, data=note.kind)
+    few = rows["n_blocks"] < MIN_BLOCKS
+    rows = rows.assign(same_chips=True, few_blocks=few, data=note.kind, equal=rows["equal"].mask(few, EQUAL[0]))
     return rows.assign(verdict=pd.Series([verdict(row) for _, row in rows.iterrows()], rows.index, dtype=object))
 
 
@@ -46,7 +47,8 @@ def class_pool_sentences(note: ClassPoolNote, rows: pd.DataFrame) -> list[str]:
     sentences = [
         f"{int(first['n_evaluations'])} evaluations, {int(first['n_test']):,} {note.kind} test chips in "
         f"{int(first['n_blocks'])} blocks; mean differences over evaluations, 95 % intervals over blocks, then seeds. "
-        f"{reference}: accuracy {base['value']:.3f}, majority class {base['rival_value']:.3f}."
+        f"{reference}: accuracy {base['value']:.3f}, against the majority class {signed(base['difference'])} "
+        f"[{signed(base['low'])}, {signed(base['high'])}], {VERDICTS[base['verdict']]}."
     ]
     for row in own.to_dict("records"):
         sentences.append(
@@ -61,14 +63,16 @@ def _equal_words(row: Mapping[Hashable, Any]) -> str:
     """Whether two arms are equal, where a margin was given."""
     if row["equal"] == EQUAL[0]:
         return ""
-    inside = "lies within" if row["equal"] == EQUAL[1] else "does not lie within"
-    return f"; its 90 % interval [{signed(row['low90'])}, {signed(row['high90'])}] {inside} ±{row['margin']:g}"
+    said = "equal" if row["equal"] == EQUAL[1] else "not shown to be equal"
+    return f"; {said} within ±{row['margin']:g}, 90 % interval [{signed(row['low90'])}, {signed(row['high90'])}]"
 
 
-def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -> Picture:
-    """Every arm minus the first one: 95 % and 90 % intervals, and the margin."""
+def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -> list[Picture]:
+    """Every arm minus the first one: 95 % and 90 % intervals, and the margin; nothing where the first is alone."""
     reference = _reference(rows)
     own = rows[rows["rival"] == reference].reset_index(drop=True)
+    if not len(own):
+        return []
     figure, axes = themed_figure(1.1 + _ROW_IN * len(own))
     ax = axes[0, 0]
     if note.margin is not None:
@@ -92,7 +96,7 @@ def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -
         f"Right of the line an arm is better than {reference}. Thin bars: 95 % intervals over test blocks; thick: "
         f"90 %. Filled: shown after Holm's correction; open: not shown.{margin}"
     )
-    return gallery.add(f"class-pool-{note.name}", figure, f"Differences from {reference}: {words}.", caption)
+    return [gallery.add(f"class-pool-{note.name}", figure, f"Differences from {reference}: {words}.", caption)]
 
 
 def class_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:

@@ -39,7 +39,7 @@ class EncoderEntry(Recipe):
     start: str = ""
     recipe: dict[str, Any] = {}
 
-    @field_validator("name")
+    @field_validator("name", "arm")
     @classmethod
     def _not_the_floors(cls, name: str) -> str:
         if name in ("floors", "majority"):

@@ -136,9 +136,10 @@ class Pool(Recipe):
     Attributes:
         name: of the pool.
         evaluations: names, all by forests, each of which must compare exactly one entry of `encoders`; or all by the
-            encoders' own heads, each of which must compare the same arms.
-        margin: of heads: two arms are called equal where the 90 % interval of their difference lies within this margin
-            on both sides of 0 (two one-sided tests at 5 %), said beforehand; none: nothing is called equal.
+            encoders' own heads, each of which must compare the same arms by the same label on another collection.
+        margin: of heads, in accuracy: two arms are called equal where the 90 % interval of their difference lies
+            within this margin on both sides of 0 (two one-sided tests at 5 %), said beforehand; none: nothing is called
+            equal.
     """
 
     name: Name
