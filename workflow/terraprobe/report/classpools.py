@@ -76,7 +76,7 @@ def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -
     figure, axes = themed_figure(1.1 + _ROW_IN * len(own))
     ax = axes[0, 0]
     if note.margin is not None:
-        ax.axvspan(-note.margin, note.margin, color=RULE, lw=0, zorder=0)
+        ax.axvspan(-note.margin, note.margin, color=RULE, alpha=0.5, lw=0, zorder=0)
     for y, row in own.iterrows():
         ax.plot([row["low"], row["high"]], [y, y], color=BLUE, lw=1.2, solid_capstyle="butt")
         ax.plot([row["low90"], row["high90"]], [y, y], color=BLUE, lw=3.2, solid_capstyle="butt")
