@@ -61,11 +61,11 @@ def test_sentences_say_every_arm_against_the_first() -> None:
     )
     assert near == (
         "near: 0.704, against plain +0.004 [−0.006, +0.014], no difference shown; equal within ±0.02, 90 % interval "
-        "[−0.004, +0.012]; above plain in 2 of 3."
+        "[−0.004, +0.012]; above plain in 2 of 3, SD over them 0.012."
     )
     assert far == (
         "far: 0.650, against plain −0.050 [−0.060, −0.040], worse; not shown to be equal within ±0.02, 90 % interval "
-        "[−0.058, −0.042]; above plain in 2 of 3."
+        "[−0.058, −0.042]; above plain in 2 of 3, SD over them 0.012."
     )
     assert "no difference shown; not shown to be equal within ±0.02" in unsure
 
@@ -74,7 +74,8 @@ def test_without_a_margin_nothing_is_called_equal(tmp_path: Path) -> None:
     rows = judged_classes(table(margin=False), PLAIN)
     sentences = class_pool_sentences(PLAIN, rows)
     assert sentences[1] == (
-        "near: 0.704, against plain +0.004 [−0.006, +0.014], no difference shown; above plain in 2 of 3."
+        "near: 0.704, against plain +0.004 [−0.006, +0.014], no difference shown; above plain in 2 of 3, SD "
+        "over them 0.012."
     )
     assert "equal" not in " ".join(sentences)
     titles = [column.title for column in class_pool_table(PLAIN, rows).columns]

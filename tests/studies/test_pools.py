@@ -58,7 +58,7 @@ def test_the_page_shows_the_pool(results):
     assert 'id="table-class-pool-both"' in html and 'id="fig-class-pool-both"' in html
     assert (results / "report/figures/class-pool-both.png").is_file()
     assert re.search(r"<li>2 evaluations, [\d,]+ simulated test chips in \d+ blocks; mean differences", html)
-    said = re.search(r"<li>cbn: 0\.\d{3}, against plain (.*); above plain in \d of 2\.</li>", html)
+    said = re.search(r"<li>cbn: 0\.\d{3}, against (plain .*); above plain in \d of 2, SD over .*</li>", html)
     assert said and "equal within ±0.1, 90 % interval [" in said.group(1)
 
 
@@ -68,6 +68,7 @@ def test_of_the_pool_the_first_evaluation_alone_is_drawn(results):
     html = (results / "report/index.html").read_text()
     assert 'id="fig-classes-heads_east-regions"' in html and 'id="fig-classes-heads_west-regions"' not in html
     assert 'id="table-classes-heads_west"' in html
+    assert html.count("classes and chips are drawn in the first evaluation alone") == 1
 
 
 def test_every_file_fits_its_record(results):

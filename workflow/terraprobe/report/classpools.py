@@ -54,7 +54,7 @@ def class_pool_sentences(note: ClassPoolNote, rows: pd.DataFrame) -> list[str]:
         sentences.append(
             f"{row['arm']}: {row['value']:.3f}, against {reference} {signed(row['difference'])} "
             f"[{signed(row['low'])}, {signed(row['high'])}], {VERDICTS[row['verdict']]}{_equal_words(row)}; above "
-            f"{reference} in {row['n_better']} of {row['n_evaluations']}."
+            f"{reference} in {row['n_better']} of {row['n_evaluations']}, SD over them {row['spread']:.3f}."
         )
     return sentences
 
