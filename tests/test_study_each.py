@@ -90,7 +90,7 @@ def test_seeds_of_a_spread_entry_are_an_arm_too(content):
     content["encoders"][0]["seeds"] = [0, 1]
     study = parsed(content)
     assert [m.name for m in study.members[:4]] == ["plain_east_s0", "plain_east_s1", "plain_west_s0", "plain_west_s1"]
-    assert study.class_pool_recipe("both")["arms"]["plain_west"] == "plain"
+    assert study.class_pool_recipe("both")["entries"]["plain_west"] == "plain"
 
 
 def test_a_start_that_is_spread_is_that_of_the_same_collection(content):
@@ -147,12 +147,13 @@ def test_an_entry_of_each_without_a_name(content):
 
 def test_what_a_pool_of_heads_is_told(content):
     content["evaluations"][0].update(seed=7, resamples=300)
-    arms = {"plain_east": "plain", "cbn_east": "cbn", "plain_west": "plain", "cbn_west": "cbn"}
+    entries = {"plain_east": "plain", "cbn_east": "cbn", "plain_west": "plain", "cbn_west": "cbn"}
     study = parsed(content)
     assert study.class_pool_recipe("both") == {
         "pool": "both",
         "evaluations": ["heads_east", "heads_west"],
-        "arms": arms,
+        "arms": ["plain", "cbn"],
+        "entries": entries,
         "margin": 0.1,
         "resamples": 300,
         "seed": 7,

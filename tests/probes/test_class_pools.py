@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from terraprobe.artifacts import read_table, write_table
+from terraprobe.cli import recipe_json
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.class_pools import ClassPoolRecipe, pool_classes
 from terraprobe.statistics import block_weights, holm, p_value, stream_seed
@@ -36,9 +37,13 @@ def pooled(folder, right=RIGHT, tested=TESTED, name="pooled", **changes):
     for collection, own in right.items():
         paths.append(folder / f"heads_{collection}.blocks.parquet")
         write_table(paths[-1], table_of(collection, own, tested[collection]))
-    arms = {f"{arm}_{c}": arm for c, own in right.items() for arm in own if arm != "majority"}
-    recipe = {"pool": "both", "evaluations": tuple(f"heads_{c}" for c in right), "arms": arms} | changes
-    pool_classes(blocks=paths, recipe=ClassPoolRecipe(**recipe), pooled=folder / f"{name}.parquet")
+    arms = [arm for arm in next(iter(right.values())) if arm != "majority"]
+    entries = {f"{arm}_{c}": arm for c in right for arm in arms}
+    evaluations = [f"heads_{c}" for c in right]
+    recipe = {"pool": "both", "evaluations": evaluations, "arms": arms, "entries": entries} | changes
+    # As a rule gives it: with its keys in order.
+    given = ClassPoolRecipe.model_validate_json(recipe_json(recipe))
+    pool_classes(blocks=paths, recipe=given, pooled=folder / f"{name}.parquet")
     return read_table(folder / f"{name}.parquet").set_index(["arm", "rival"])
 
 
@@ -175,11 +180,11 @@ def test_seeds_are_averaged_and_widen_the_interval(tmp_path):
 
 def test_an_arm_that_is_not_in_the_recipe_takes_no_part(tmp_path):
     more = {c: {**own, "odd": own["majority"]} for c, own in RIGHT.items()}
-    arms = {f"{arm}_{c}": arm for c in RIGHT for arm in ("plain", "cbn")}
-    assert pooled(tmp_path, more, arms=arms).equals(pooled(tmp_path))
+    arms = ["plain", "cbn"]
+    entries = {f"{arm}_{c}": arm for c in RIGHT for arm in arms}
+    assert pooled(tmp_path, more, arms=arms, entries=entries).equals(pooled(tmp_path))
 
 
 def test_counts_without_an_arm_are_one_sentence(tmp_path):
-    arms = {f"{arm}_{c}": arm for c in RIGHT for arm in ("plain", "cbn")} | {"gone_north": "gone"}
     with pytest.raises(TerraprobeError, match=r"no counts of the arm gone in .*heads_north\.blocks\.parquet, which "):
-        pooled(tmp_path, arms=arms)
+        pooled(tmp_path, arms=["plain", "cbn", "gone"])

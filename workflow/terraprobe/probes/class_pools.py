@@ -33,7 +33,8 @@ class ClassPoolRecipe(Recipe):
     Attributes:
         pool: its name.
         evaluations: their names; each is another collection.
-        arms: name of each encoder entry to that of its arm, the same arms in every evaluation.
+        arms: their names in study order; the report holds the others against the first.
+        entries: name of each encoder entry to that of its arm, the same arms in every evaluation.
         margin: see `study.Pool`.
         resamples: of the test blocks.
         seed: of the resamples.
@@ -41,7 +42,8 @@ class ClassPoolRecipe(Recipe):
 
     pool: str
     evaluations: tuple[str, ...] = Field(min_length=2)
-    arms: dict[str, str] = Field(min_length=1)
+    arms: tuple[str, ...] = Field(min_length=1)
+    entries: dict[str, str]
     margin: float | None = None
     resamples: int = Field(2000, ge=100)
     seed: int = 0
@@ -65,7 +67,7 @@ def pool_classes(*, blocks: Ins, recipe: ClassPoolRecipe, pooled: Out) -> None:
         TerraprobeError: a file is broken, or lacks an arm.
     """
     tables = [read_table(path) for path in blocks]
-    arms = [*dict.fromkeys(recipe.arms.values()), MAJORITY]
+    arms = [*recipe.arms, MAJORITY]
     found = [_arms(table, recipe) for table in tables]
     for path, world in zip(blocks, found, strict=True):
         lacking = [arm for arm in arms if arm not in world]
@@ -101,7 +103,7 @@ def _arms(table: pd.DataFrame, recipe: ClassPoolRecipe) -> dict[str, tuple[float
     """Mean test accuracy over seeds of each arm of one evaluation, as it is and in every resample."""
     stream = stream_seed(recipe.seed, str(table["collection"].iloc[0]))
     weights = block_weights(table["block"].nunique(), recipe.resamples, stream)
-    names, found = {**recipe.arms, MAJORITY: MAJORITY}, {}
+    names, found = {**recipe.entries, MAJORITY: MAJORITY}, {}
     for entry, own in table[table["arm"].isin(list(names))].groupby("arm", sort=False):
         members = own.groupby("encoder", sort=False)
         counts = np.stack([m[["right", "n_test"]].to_numpy(np.float64) for _, m in members])

@@ -304,10 +304,10 @@ class Study(Recipe):
         """What `pool_classes` needs to know of a pool; it resamples as its first evaluation does."""
         pool = self.class_pool(name)
         evaluations = [self.classification(e) for e in pool.evaluations]
-        arms = {e.name: e.arm or e.name for evaluation in evaluations for e in self._compared(evaluation)}
-        content = pool.model_dump(mode="json", exclude={"name"})
-        first = evaluations[0]
-        return {**content, "pool": name, "arms": arms, "resamples": first.resamples, "seed": first.seed}
+        entries = {e.name: e.arm or e.name for evaluation in evaluations for e in self._compared(evaluation)}
+        content, first = pool.model_dump(mode="json", exclude={"name"}), evaluations[0]
+        own = {"pool": name, "resamples": first.resamples, "seed": first.seed}
+        return {**content, **own, "arms": list(dict.fromkeys(entries.values())), "entries": entries}
 
     @property
     def pictured(self) -> list[Classification]:
