@@ -1,5 +1,6 @@
 """What the page says of pools of heads follows from their numbers by rule."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,26 @@ def test_the_figure_says_in_words_what_it_shows(tmp_path: Path) -> None:
     assert "Right of the line an arm is better than plain." in picture.caption
     assert "Grey: the margin of ±0.02 that was said beforehand." in picture.caption
     assert (tmp_path / "class-pool-off.png").is_file()
+
+
+@pytest.mark.parametrize("half", [0.004, 0.03, 0.0965, 0.4])
+def test_numbers_below_the_figure_do_not_run_into_each_other(tmp_path: Path, half: float) -> None:
+    rows = table().assign(difference=0.0, low=-half, high=half, low90=-0.8 * half, high90=0.8 * half)
+    rows = judged_classes(rows, PLAIN)
+    figures: list[Any] = []
+
+    class Kept(Gallery):
+        def add(self, name: str, figure: Any, alt: str, caption: str) -> Picture:
+            figures.append(figure)
+            return super().add(name, figure, alt, caption)
+
+    with house_style():
+        draw_class_pool(PLAIN, rows, Kept(tmp_path))
+        figures[0].canvas.draw()
+        labels = [text for text in figures[0].axes[0].get_xticklabels() if text.get_text()]
+        low, high = figures[0].axes[0].get_xlim()
+        boxes = [text.get_window_extent() for text in labels if low <= text.get_position()[0] <= high]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_an_arm_that_stands_alone_is_held_against_the_majority_class(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(True, axis="x")
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(f"accuracy minus that of {reference}", color=MUTED)
     ax.set_title(f"{note.title} ({note.kind})", loc="left")
     words = "; ".join(f"{r['arm']} {signed(r['difference'])}, {r['verdict']}" for r in own.to_dict("records"))
