@@ -156,6 +156,20 @@ def test_differences_are_paired_and_corrected(world):
     assert (differences["p_holm"] >= differences["p"]).all()
 
 
+def test_counts_by_block_are_what_the_accuracy_is_made_of(world):
+    scores, _, _ = scored(world)
+    counts = read_table(world / "blocks.parquet")
+    sums = counts.groupby(["arm", "encoder"], sort=False)[["right", "n_test"]].sum()
+    assert sums.index.tolist()[:3] == [("good", "good_s0"), ("good", "good_s1"), ("bad", "bad_s0")]
+    accuracy = scores[(scores["metric"] == "accuracy") & (scores["encoder"] != "")].set_index("encoder")["value"]
+    for (_, encoder), row in sums.drop("majority").iterrows():
+        assert row["right"] / row["n_test"] == pytest.approx(accuracy[encoder])
+    own = counts[counts["encoder"] == "bad_s1"].set_index("block")
+    test = right_of(world, "bad_s1").query("split == 'test'").groupby("block")["right"]
+    assert own["right"].to_dict() == test.sum().to_dict()
+    assert own["n_test"].to_dict() == test.size().to_dict()
+
+
 def test_an_encoder_against_itself_differs_by_nothing(world):
     _, _, differences = scored(world, arms={"one": ("good_s0",), "two": ("good_s0",)})
     row = differences.query("arm == 'one' and rival == 'two'").iloc[0]

@@ -81,6 +81,7 @@ class Study:
             "classes": sorted(root.glob("classes/classes.parquet")),
             "class_differences": sorted(root.glob("classes/classes.differences.parquet")),
             "class_regions": sorted(root.glob("classes/classes.regions.parquet")),
+            "class_pools": [],
             "attributions": [],
             "reconstruction": [],
             "reconstruction_differences": [],

@@ -36,7 +36,7 @@ def scored(study: Any, tmp_path: Path) -> tuple[Path, pd.DataFrame, pd.DataFrame
     score_classes(
         predictions=sorted(tmp_path.glob("*/sim.parquet")), chips=tmp_path / "chips.parquet",
         labels=tmp_path / "labels.parquet", scores=tmp_path / "scores.parquet", regions=tmp_path / "regions.parquet",
-        differences=tmp_path / "differences.parquet",
+        differences=tmp_path / "differences.parquet", blocks=tmp_path / "blocks.parquet",
         recipe=ClassesRecipe(
             evaluation="kinds", collection="sim", label="kind_class", classes=("tree", "crop"), arms=ARMS
         ),

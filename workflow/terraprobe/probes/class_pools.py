@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
+from terraprobe.errors import TerraprobeError
 from terraprobe.metrics import hit_share
 from terraprobe.probes.classes import MAJORITY
 from terraprobe.stage import Ins, Out, Recipe, progress
@@ -22,7 +23,7 @@ from terraprobe.statistics import (
     stream_seed,
 )
 
-EQUAL = ("", "equal", "not equal")
+EQUAL = ("", "equal", "not shown")
 """Of a difference: nothing was said beforehand; its 90 % interval lies within the margin; or it does not."""
 
 
@@ -32,7 +33,8 @@ class ClassPoolRecipe(Recipe):
     Attributes:
         pool: its name.
         evaluations: their names; each is another collection.
-        arms: name of each encoder entry to that of its arm, the same arms in every evaluation.
+        arms: their names in study order; the report holds the others against the first.
+        entries: name of each encoder entry to that of its arm, the same arms in every evaluation.
         margin: see `study.Pool`.
         resamples: of the test blocks.
         seed: of the resamples.
@@ -40,7 +42,8 @@ class ClassPoolRecipe(Recipe):
 
     pool: str
     evaluations: tuple[str, ...] = Field(min_length=2)
-    arms: dict[str, str] = Field(min_length=1)
+    arms: tuple[str, ...] = Field(min_length=1)
+    entries: dict[str, str]
     margin: float | None = None
     resamples: int = Field(2000, ge=100)
     seed: int = 0
@@ -61,11 +64,18 @@ def pool_classes(*, blocks: Ins, recipe: ClassPoolRecipe, pooled: Out) -> None:
             deviation of the difference over them, and `n_blocks, n_test`.
 
     Raises:
-        TerraprobeError: a file is broken.
+        TerraprobeError: a file is broken, or lacks an arm.
     """
     tables = [read_table(path) for path in blocks]
-    arms = [*dict.fromkeys(recipe.arms.values()), MAJORITY]
+    arms = [*recipe.arms, MAJORITY]
     found = [_arms(table, recipe) for table in tables]
+    for path, world in zip(blocks, found, strict=True):
+        lacking = [arm for arm in arms if arm not in world]
+        if lacking:
+            raise TerraprobeError(
+                f"pool-classes: no counts of the arm {lacking[0]} in {path}, which holds {', '.join(world)}. Give the "
+                "counts of evaluations that compare all arms of the recipe."
+            )
     n_blocks = sum(table["block"].nunique() for table in tables)
     n_test = sum(int(table.drop_duplicates("block")["n_test"].sum()) for table in tables)
     rows = []
@@ -93,11 +103,12 @@ def _arms(table: pd.DataFrame, recipe: ClassPoolRecipe) -> dict[str, tuple[float
     """Mean test accuracy over seeds of each arm of one evaluation, as it is and in every resample."""
     stream = stream_seed(recipe.seed, str(table["collection"].iloc[0]))
     weights = block_weights(table["block"].nunique(), recipe.resamples, stream)
-    found = {}
-    for entry, own in table.groupby("arm"):
-        counts = np.stack([m[["right", "n_test"]].to_numpy(np.float64) for _, m in own.groupby("encoder")])
+    names, found = {**recipe.entries, MAJORITY: MAJORITY}, {}
+    for entry, own in table[table["arm"].isin(list(names))].groupby("arm", sort=False):
+        members = own.groupby("encoder", sort=False)
+        counts = np.stack([m[["right", "n_test"]].to_numpy(np.float64) for _, m in members])
         samples = mean_over_seeds(resample(hit_share, counts, weights)[:, :, None], stream)
-        found[recipe.arms.get(str(entry), MAJORITY)] = (float(hit_share(counts.sum(axis=1)).mean()), samples)
+        found[names[str(entry)]] = (float(hit_share(counts.sum(axis=1)).mean()), samples)
     return found
 
 

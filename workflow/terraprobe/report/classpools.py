@@ -24,7 +24,8 @@ def judged_classes(pooled: pd.DataFrame, note: ClassPoolNote) -> pd.DataFrame:
         note: the pool.
     """
     rows = pooled[pooled["pool"] == note.name].reset_index(drop=True)
-    rows = rows.assign(same_chips=True, few_blocks=rows["n_blocks"] < MIN_BLOCKS, data=note.kind)
+    few = rows["n_blocks"] < MIN_BLOCKS
+    rows = rows.assign(same_chips=True, few_blocks=few, data=note.kind, equal=rows["equal"].mask(few, EQUAL[0]))
     return rows.assign(verdict=pd.Series([verdict(row) for _, row in rows.iterrows()], rows.index, dtype=object))
 
 
@@ -46,13 +47,14 @@ def class_pool_sentences(note: ClassPoolNote, rows: pd.DataFrame) -> list[str]:
     sentences = [
         f"{int(first['n_evaluations'])} evaluations, {int(first['n_test']):,} {note.kind} test chips in "
         f"{int(first['n_blocks'])} blocks; mean differences over evaluations, 95 % intervals over blocks, then seeds. "
-        f"{reference}: accuracy {base['value']:.3f}, majority class {base['rival_value']:.3f}."
+        f"{reference}: accuracy {base['value']:.3f}, against the majority class {signed(base['difference'])} "
+        f"[{signed(base['low'])}, {signed(base['high'])}], {VERDICTS[base['verdict']]}."
     ]
     for row in own.to_dict("records"):
         sentences.append(
             f"{row['arm']}: {row['value']:.3f}, against {reference} {signed(row['difference'])} "
             f"[{signed(row['low'])}, {signed(row['high'])}], {VERDICTS[row['verdict']]}{_equal_words(row)}; above "
-            f"{reference} in {row['n_better']} of {row['n_evaluations']}."
+            f"{reference} in {row['n_better']} of {row['n_evaluations']}, SD over them {row['spread']:.3f}."
         )
     return sentences
 
@@ -61,18 +63,20 @@ def _equal_words(row: Mapping[Hashable, Any]) -> str:
     """Whether two arms are equal, where a margin was given."""
     if row["equal"] == EQUAL[0]:
         return ""
-    inside = "lies within" if row["equal"] == EQUAL[1] else "does not lie within"
-    return f"; its 90 % interval [{signed(row['low90'])}, {signed(row['high90'])}] {inside} ±{row['margin']:g}"
+    said = "equal" if row["equal"] == EQUAL[1] else "not shown to be equal"
+    return f"; {said} within ±{row['margin']:g}, 90 % interval [{signed(row['low90'])}, {signed(row['high90'])}]"
 
 
-def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -> Picture:
-    """Every arm minus the first one: 95 % and 90 % intervals, and the margin."""
+def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -> list[Picture]:
+    """Every arm minus the first one: 95 % and 90 % intervals, and the margin; nothing where the first is alone."""
     reference = _reference(rows)
     own = rows[rows["rival"] == reference].reset_index(drop=True)
+    if not len(own):
+        return []
     figure, axes = themed_figure(1.1 + _ROW_IN * len(own))
     ax = axes[0, 0]
     if note.margin is not None:
-        ax.axvspan(-note.margin, note.margin, color=RULE, lw=0, zorder=0)
+        ax.axvspan(-note.margin, note.margin, color=RULE, alpha=0.5, lw=0, zorder=0)
     for y, row in own.iterrows():
         ax.plot([row["low"], row["high"]], [y, y], color=BLUE, lw=1.2, solid_capstyle="butt")
         ax.plot([row["low90"], row["high90"]], [y, y], color=BLUE, lw=3.2, solid_capstyle="butt")
@@ -84,6 +88,7 @@ def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(True, axis="x")
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(f"accuracy minus that of {reference}", color=MUTED)
     ax.set_title(f"{note.title} ({note.kind})", loc="left")
     words = "; ".join(f"{r['arm']} {signed(r['difference'])}, {r['verdict']}" for r in own.to_dict("records"))
@@ -92,7 +97,7 @@ def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -
         f"Right of the line an arm is better than {reference}. Thin bars: 95 % intervals over test blocks; thick: "
         f"90 %. Filled: shown after Holm's correction; open: not shown.{margin}"
     )
-    return gallery.add(f"class-pool-{note.name}", figure, f"Differences from {reference}: {words}.", caption)
+    return [gallery.add(f"class-pool-{note.name}", figure, f"Differences from {reference}: {words}.", caption)]
 
 
 def class_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:

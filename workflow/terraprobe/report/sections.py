@@ -162,7 +162,7 @@ def class_pools_of(material: Material, gallery: Gallery) -> list[dict[str, Any]]
         with house_style():
             drawn = draw_class_pool(note, rows, gallery)
         said = class_pool_sentences(note, rows)
-        blocks.append({"note": note, "sentences": said, "pictures": [drawn], "table": class_pool_table(note, rows)})
+        blocks.append({"note": note, "sentences": said, "pictures": drawn, "table": class_pool_table(note, rows)})
     return blocks
 
 

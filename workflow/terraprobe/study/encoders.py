@@ -19,7 +19,8 @@ class EncoderEntry(Recipe):
         name: of its folder.
         method: name of the method table.
         collections: whose train chips it learns from. `each: [north, south]` instead is short for one entry a
-            collection, `<name>_north` and `<name>_south`, whose arm is `<name>`.
+            collection, `<name>_north` and `<name>_south`, whose arm is `<name>` where no other is given; `start` then
+            names the encoder of the same collection where that one is spread too.
         seed: of initialisation, order and draws.
         seeds: several of them instead: one encoder each, `<name>_s<seed>`, judged together as one arm.
         arm: name that pools hold it under, beside entries trained on other collections; its own where none is given.
@@ -39,7 +40,7 @@ class EncoderEntry(Recipe):
     start: str = ""
     recipe: dict[str, Any] = {}
 
-    @field_validator("name")
+    @field_validator("name", "arm")
     @classmethod
     def _not_the_floors(cls, name: str) -> str:
         if name in ("floors", "majority"):

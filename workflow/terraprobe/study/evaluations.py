@@ -14,7 +14,8 @@ class Evaluation(Recipe):
     Attributes:
         name: of its folder.
         probe: `forest`.
-        collection: whose test chips are judged.
+        collection: whose test chips are judged. `each: [north, south]` instead is short for one evaluation a
+            collection, `<name>_north` and `<name>_south`.
         train_on: collections whose train and val chips are learnt from and chosen by; its own where none is named.
             Leave-one-collection-out over n collections is n evaluations, each of which names the others.
         encoders: names, or `all` that can embed the collection.
@@ -106,7 +107,8 @@ class Reconstruction(Recipe):
     Attributes:
         name: of its folder.
         probe: `reconstruction`.
-        collection: whose chips are judged.
+        collection: whose chips are judged. `each: [north, south]` instead is short for one evaluation a collection,
+            `<name>_north` and `<name>_south`.
         label: chip-level classes, one a chip, that the machine learns from all train chips; none: no machine.
         encoders: names, or `all` autoencoders that can embed the collection; their towers see the same bands.
         resamples: of the test blocks, for the intervals.
@@ -136,9 +138,10 @@ class Pool(Recipe):
     Attributes:
         name: of the pool.
         evaluations: names, all by forests, each of which must compare exactly one entry of `encoders`; or all by the
-            encoders' own heads, each of which must compare the same arms.
-        margin: of heads: two arms are called equal where the 90 % interval of their difference lies within this margin
-            on both sides of 0 (two one-sided tests at 5 %), said beforehand; none: nothing is called equal.
+            encoders' own heads, each of which must compare the same arms by the same label on another collection.
+        margin: of heads, in accuracy: two arms are called equal where the 90 % interval of their difference lies
+            within this margin on both sides of 0 (two one-sided tests at 5 %), said beforehand; none: nothing is called
+            equal.
     """
 
     name: Name

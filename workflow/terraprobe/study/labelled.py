@@ -162,8 +162,9 @@ def check_pool(study: "Study", pool: Pool) -> None:
     """
     where = f"pools[{pool.name}]"
     forests, heads = ([e.name for e in found] for found in (study.forests, study.classifications))
+    check_names(pool.evaluations[:1], [*forests, *heads], f"{where}.evaluations")
     if not study.of_heads(pool):
-        check_names(pool.evaluations, forests, f"{where}.evaluations")
+        check_names(pool.evaluations, forests, f"{where}.evaluations", "by forests, like the first" if heads else "")
         if pool.margin is not None:
             raise ValueError(
                 f"{where}.margin: found {pool.margin:g}, allowed none: pools of forests call nothing equal"
@@ -177,18 +178,23 @@ def check_pool(study: "Study", pool: Pool) -> None:
                 )
         return
     check_names(pool.evaluations, heads, f"{where}.evaluations", "by the encoders' own heads, like the first")
-    entries = {e.name: e for e in study.encoders}
-    lists = {
-        name: [entries[entry].arm or entry for entry in study.arms(study.classification(name))]
-        for name in pool.evaluations
-    }
-    first, *others = lists
-    check_names(lists[first], lists[first], f"{where}.evaluations: arms of {first}")
-    for name in others:
-        if sorted(lists[name]) != sorted(lists[first]):
+    _check_heads(study, pool, f"{where}.evaluations")
+
+
+def _check_heads(study: "Study", pool: Pool, where: str) -> None:
+    arms = {e.name: e.arm or e.name for e in study.encoders}
+    lists = {name: [arms[e] for e in study.arms(study.classification(name))] for name in pool.evaluations}
+    first, *others = map(study.classification, pool.evaluations)
+    check_names(lists[first.name], lists[first.name], f"{where}: arms of {first.name}")
+    for other in others:
+        if sorted(lists[other.name]) != sorted(lists[first.name]):
             raise ValueError(
-                f"{where}.evaluations: {name} compares the arms {', '.join(lists[name])} and {first} compares "
-                f"{', '.join(lists[first])}; allowed: evaluations of the same arms (key arm, or each)"
+                f"{where}: {other.name} compares the arms {', '.join(lists[other.name])} and {first.name} compares "
+                f"{', '.join(lists[first.name])}; allowed: evaluations of the same arms (key arm, or each)"
             )
-    collections = [study.classification(name).collection for name in pool.evaluations]
-    check_names(collections, collections, f"{where}.evaluations: their collections")
+        if other.label != first.label:
+            raise ValueError(
+                f"{where}: {other.name} judges {other.label} and {first.name} {first.label}, allowed one label"
+            )
+    collections = [e.collection for e in (first, *others)]
+    check_names(collections, collections, f"{where}: their collections")

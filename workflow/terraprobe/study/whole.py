@@ -197,10 +197,10 @@ class Study(Recipe):
     def drawn_of(self, collection: str) -> list[str]:
         """Names of the encoders whose embeddings of a collection are drawn: of several seeds the first.
 
-        Of the collections of a pool of heads, those of the first alone.
+        Of the collections that only a pool of heads reads, those of its first alone.
         """
-        heads = [e for e in self.classifications if e.collection == collection]
-        if heads and not any(e in self.pictured for e in heads):
+        reading = [e for e in self.evaluations if collection in e.collections]
+        if reading and all(isinstance(e, Classification) and e not in self.pictured for e in reading):
             return []
         first = {e.members[0].name for e in self.encoders}
         return [name for name in self.encoders_of(collection) if name in first]
@@ -301,17 +301,19 @@ class Study(Recipe):
         return next(p for p in self.pools if p.name == name and self.of_heads(p))
 
     def class_pool_recipe(self, name: str) -> dict[str, Any]:
-        """What `pool_classes` needs to know of a pool."""
+        """What `pool_classes` needs to know of a pool; it resamples as its first evaluation does."""
         pool = self.class_pool(name)
         evaluations = [self.classification(e) for e in pool.evaluations]
-        arms = {e.name: e.arm or e.name for evaluation in evaluations for e in self._compared(evaluation)}
-        content = pool.model_dump(mode="json", exclude={"name"})
-        return {**content, "pool": name, "arms": arms, "seed": evaluations[0].seed}
+        entries = {e.name: e.arm or e.name for evaluation in evaluations for e in self._compared(evaluation)}
+        content, first = pool.model_dump(mode="json", exclude={"name"}), evaluations[0]
+        own = {"pool": name, "resamples": first.resamples, "seed": first.seed}
+        return {**content, **own, "arms": list(dict.fromkeys(entries.values())), "entries": entries}
 
     @property
     def pictured(self) -> list[Classification]:
         """Evaluations by heads whose chips are drawn: of a pool the first alone."""
-        later = {name for pool in self.pools for name in pool.evaluations[1:]}
+        first = {pool.evaluations[0] for pool in self.pools}
+        later = {name for pool in self.pools for name in pool.evaluations[1:]} - first
         return [e for e in self.classifications if e.name not in later]
 
     def judged(self, evaluation: AnyEvaluation) -> list[str]:
