@@ -46,7 +46,8 @@ rule extract_context:
         code=code("extract-context"),
     shell:
         "python -m terraprobe extract-context --grid {input.grid} --climate {input.climate:q}"
-        " --regions {input.regions:q} --recipe {params.recipe:q} --code {params.code} --context {output.context} 2>&1 | tee -i {log} >&2"
+        " --regions {input.regions:q} --recipe {params.recipe:q} --code {params.code} --context {output.context}"
+        " 2>&1 | tee -i {log} >&2"
 
 
 rule assign_splits:

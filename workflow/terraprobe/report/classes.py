@@ -10,7 +10,7 @@ from terraprobe.probes.classes import MAJORITY
 from terraprobe.report.inputs import TrainedEncoder
 from terraprobe.report.notes import ClassificationNote
 from terraprobe.report.results import VERDICTS, verdict
-from terraprobe.report.tables import Column, Table, score, signed, whole
+from terraprobe.report.tables import DIFFERENCE, Column, Table, score, signed, whole
 from terraprobe.statistics import MIN_BLOCKS
 
 _MEANS = ("train_accuracy", "gen_ml", "gen_geo", "f1_micro", "f1_macro")
@@ -106,10 +106,7 @@ def differences_table(note: ClassificationNote, differences: pd.DataFrame, few_b
         Column("value", "accuracy", score, number=True),
         Column("rival", "against", lambda name: "majority class" if name == MAJORITY else name),
         Column("rival_value", "its accuracy", score, number=True),
-        Column("difference", "difference", signed, number=True),
-        Column("low", "from", signed, number=True),
-        Column("high", "to", signed, number=True),
-        Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
+        *DIFFERENCE,
         Column("verdict", "verdict", css="@value"),
     )
     caption = "Paired differences of test accuracy over the same resampled test blocks, then seeds; p over all of them."

@@ -10,7 +10,7 @@ from terraprobe.probes.classes import MAJORITY
 from terraprobe.report.drawing import BLUE, INK, MUTED, PAPER, RULE, Gallery, Picture, themed_figure
 from terraprobe.report.notes import ClassPoolNote
 from terraprobe.report.results import VERDICTS, verdict
-from terraprobe.report.tables import Column, Table, score, signed, whole
+from terraprobe.report.tables import DIFFERENCE, OVER_EVALUATIONS, Column, Table, score, signed
 from terraprobe.statistics import MIN_BLOCKS
 
 _ROW_IN = 0.24
@@ -113,16 +113,9 @@ def class_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:
         Column("value", "accuracy", score, number=True),
         Column("rival", "against", lambda name: "majority class" if name == MAJORITY else name, filter=True),
         Column("rival_value", "its accuracy", score, number=True),
-        Column("difference", "difference", signed, number=True),
-        Column("low", "from", signed, number=True),
-        Column("high", "to", signed, number=True),
-        Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
+        *DIFFERENCE,
         *equal,
-        Column("n_better", "evaluations above 0", whole, number=True),
-        Column("n_evaluations", "of", whole, number=True),
-        Column("spread", "SD over them", score, number=True),
-        Column("n_blocks", "test blocks", whole, number=True),
-        Column("verdict", "verdict", css="@value"),
+        *OVER_EVALUATIONS,
     )
     caption = "Mean paired differences of test accuracy over the evaluations of this pool; p corrected over all rows."
     return Table(f"class-pool-{note.name}", caption, columns, rows, live=True)

@@ -3,7 +3,22 @@
 from terraprobe.stage import Recipe
 
 
-class CollectionNote(Recipe):
+class _OfKind(Recipe):
+    """What is real or simulated.
+
+    Attributes:
+        simulated: whether it is.
+    """
+
+    simulated: bool
+
+    @property
+    def kind(self) -> str:
+        """`simulated` or `real`."""
+        return "simulated" if self.simulated else "real"
+
+
+class CollectionNote(_OfKind):
     """A collection, for people.
 
     Attributes:
@@ -19,17 +34,11 @@ class CollectionNote(Recipe):
 
     name: str
     title: str
-    simulated: bool
     source: str
     licence: str
     attribution: str = ""
     split: str = ""
     planted_km: float | None = None
-
-    @property
-    def kind(self) -> str:
-        """`simulated` or `real`."""
-        return "simulated" if self.simulated else "real"
 
 
 class EncoderNote(Recipe):
@@ -71,7 +80,7 @@ class EvaluationNote(Recipe):
     collection: str
 
 
-class ClassificationNote(Recipe):
+class ClassificationNote(_OfKind):
     """An evaluation of supervised encoders by their own heads, for people.
 
     Attributes:
@@ -89,20 +98,14 @@ class ClassificationNote(Recipe):
     name: str
     title: str
     collection: str
-    simulated: bool
     efficiency_at: float = 0.95
     label: str = ""
     classes: tuple[str, ...] = ()
     seed: int = 0
     pictured: bool = True
 
-    @property
-    def kind(self) -> str:
-        """`simulated` or `real`."""
-        return "simulated" if self.simulated else "real"
 
-
-class ReconstructionNote(Recipe):
+class ReconstructionNote(_OfKind):
     """An evaluation of autoencoders, for people.
 
     Attributes:
@@ -117,17 +120,11 @@ class ReconstructionNote(Recipe):
     name: str
     title: str
     collection: str
-    simulated: bool
     encoders: tuple[str, ...]
     label: str = ""
 
-    @property
-    def kind(self) -> str:
-        """`simulated` or `real`."""
-        return "simulated" if self.simulated else "real"
 
-
-class PoolNote(Recipe):
+class PoolNote(_OfKind):
     """Evaluations that are also compared as one, for people.
 
     Attributes:
@@ -140,12 +137,6 @@ class PoolNote(Recipe):
     name: str
     title: str
     evaluations: tuple[str, ...]
-    simulated: bool
-
-    @property
-    def kind(self) -> str:
-        """`simulated` or `real`."""
-        return "simulated" if self.simulated else "real"
 
 
 class ClassPoolNote(PoolNote):

@@ -12,7 +12,7 @@ from terraprobe.probes.episodes import FULL
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.inputs import SPLITS, Collection, TrainedEncoder
 from terraprobe.report.results import RIVAL_TITLES, RIVALS, TRAINED, label_title, mean_gap, size_words
-from terraprobe.report.tables import Column, Table, score, share, signed, whole
+from terraprobe.report.tables import DIFFERENCE, Column, Table, score, share, signed, whole
 
 
 def collections_table(collections: Sequence[Collection]) -> Table:
@@ -196,10 +196,7 @@ def headline_table(name: str, rows: pd.DataFrame, kind: str, gaps: pd.DataFrame)
         Column("value", "trained", score, number=True),
         Column("rival_title", "against"),
         Column("rival_value", "its score", score, number=True),
-        Column("difference", "difference", signed, number=True),
-        Column("low", "from", signed, number=True),
-        Column("high", "to", signed, number=True),
-        Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
+        *DIFFERENCE,
         Column("verdict", "verdict", css="@value"),
         Column("gap", "optimism gap", signed, number=True),
         Column("rival_gap", "its gap", signed, number=True),

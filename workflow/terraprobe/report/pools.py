@@ -17,7 +17,7 @@ from terraprobe.report.results import (
     size_words,
     verdict,
 )
-from terraprobe.report.tables import Column, Table, score, signed, whole
+from terraprobe.report.tables import DIFFERENCE, OVER_EVALUATIONS, Column, Table, score, signed
 from terraprobe.statistics import MIN_BLOCKS
 
 _EVERY = "all tasks"
@@ -88,15 +88,8 @@ def pool_table(note: PoolNote, rows: pd.DataFrame) -> Table:
         Column("value", "trained", score, number=True),
         Column("rival", "against", lambda name: RIVAL_TITLES[name], filter=True),
         Column("rival_value", "its score", score, number=True),
-        Column("difference", "difference", signed, number=True),
-        Column("low", "from", signed, number=True),
-        Column("high", "to", signed, number=True),
-        Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
-        Column("n_better", "evaluations above 0", whole, number=True),
-        Column("n_evaluations", "of", whole, number=True),
-        Column("spread", "SD over them", score, number=True),
-        Column("n_blocks", "test blocks", whole, number=True),
-        Column("verdict", "verdict", css="@value"),
+        *DIFFERENCE,
+        *OVER_EVALUATIONS,
     )
     caption = "Mean paired differences over the evaluations of this pool; p corrected over the rivals of a size."
     return Table(f"pool-{note.name}", caption, columns, rows, live=True)

@@ -108,3 +108,21 @@ def whole(value: float) -> str:
 def share(value: float) -> str:
     """A share, in per cent."""
     return f"{value:.0%}"
+
+
+DIFFERENCE = (
+    Column("difference", "difference", signed, number=True),
+    Column("low", "from", signed, number=True),
+    Column("high", "to", signed, number=True),
+    Column("p_holm", "p (Holm)", "{:.3f}".format, number=True),
+)
+"""A paired difference with its interval, in every table of comparisons."""
+
+OVER_EVALUATIONS = (
+    Column("n_better", "evaluations above 0", whole, number=True),
+    Column("n_evaluations", "of", whole, number=True),
+    Column("spread", "SD over them", score, number=True),
+    Column("n_blocks", "test blocks", whole, number=True),
+    Column("verdict", "verdict", css="@value"),
+)
+"""What stands beside a difference over the evaluations of a pool."""
