@@ -168,7 +168,7 @@ def test_it_starts_from_the_weights_of_an_autoencoder(land, auto, tmp_path):
     options = {"method": METHOD, "conditioning": "cbn", "epochs": 1, "lr": 1e-12}
     begun = pretrain(land, tmp_path / "begun", start=auto, **options)
     fresh = pretrain(land, tmp_path / "fresh", **options)
-    weights = {name: Encoder.load(folder)._towers.state_dict() for name, folder in
+    weights = {name: Encoder.load(folder)._modules.state_dict() for name, folder in
                (("auto", auto), ("begun", begun), ("fresh", fresh))}  # fmt: skip
     name = "s2.stem.weight"
     torch.testing.assert_close(weights["begun"][name], weights["auto"][name])

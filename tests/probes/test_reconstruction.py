@@ -109,8 +109,8 @@ def test_chips_are_given_back_by_what_was_trained(land, auto, found):
     context = torch.from_numpy(scale.scale(table[list(scale.names)].to_numpy(float)))
     images = pixels(land, ids)
     with torch.inference_mode():
-        again = encoder._towers["decoder"](encoder._towers["s2"](images, context), context)
-        other = encoder._towers["decoder"](encoder._towers["s2"](images, context), context.flip(0))
+        again = encoder._modules["decoder"](encoder.module("s2")(images, context), context)
+        other = encoder._modules["decoder"](encoder.module("s2")(images, context), context.flip(0))
     np.testing.assert_allclose(pictures["images"], again, atol=1e-5)
     assert not torch.allclose(again, other)
     own = errors[errors["init"] == "trained"].set_index("chip_id").loc[ids]
@@ -123,7 +123,7 @@ def test_twins_are_those_of_the_embeddings(land, auto, tmp_path):
     own = z[(z["init"] == "random-1") & (z["chip_id"] == "chip004")]["embedding"].iloc[0]
     twin = with_twins(Encoder.load(auto), 2)["random-1"]
     with torch.inference_mode():
-        expected = twin._towers["s2"](pixels(land, ["chip004"]), torch.zeros(1, 20))[0]
+        expected = twin.module("s2")(pixels(land, ["chip004"]), torch.zeros(1, 20))[0]
     np.testing.assert_allclose(own, expected, atol=1e-5)
 
 

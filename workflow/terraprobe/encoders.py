@@ -16,7 +16,7 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.methods import load_method, recipe_model
 from terraprobe.models.gradcam import grad_cam
 from terraprobe.normalisation import TowerInput
-from terraprobe.towers import DECODER
+from terraprobe.towers import DECODER, SHARED
 
 WEIGHTS = "encoder.safetensors"
 CARD = "card.json"
@@ -85,7 +85,7 @@ class Encoder:
         self.digest = identity
         self.inputs = {tower: TowerInput.from_card(record) for tower, record in card["towers"].items()}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._towers = towers.to(self.device).eval()
+        self._modules = towers.to(self.device).eval()
 
     @classmethod
     def load(cls, folder: Path) -> "Encoder":
@@ -121,6 +121,10 @@ class Encoder:
             torch.manual_seed(seed)
             towers = _build_towers(card)
         return cls(name, card, towers, digest([card["towers"], card["recipe"], card["chip_px"], seed]))
+
+    def module(self, tower: str) -> nn.Module:
+        """The network that a tower's samples go through, on the encoder's device, in evaluation mode."""
+        return self._modules[SHARED if load_method(self.card["method"]).shared else tower]
 
     def fitting_towers(self, modalities: set[str]) -> list[str]:
         """Towers whose modality is among those given, in the card's order."""
@@ -181,12 +185,12 @@ class Encoder:
     def forward(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
         """Embed what `prepare` gave: (B, D) float32, the tower's output."""
         with torch.inference_mode():
-            embedded: Tensor = self._towers[tower](*inputs).float()
+            embedded: Tensor = self.module(tower)(*inputs).float()
         return embedded
 
     def classify(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
         """Probabilities of the card's classes, (B, classes) float32, each by itself where a chip may have several."""
-        module = self._towers[tower]
+        module = self.module(tower)
         with torch.inference_mode():
             logits: Tensor = module.head(module(*inputs)).float()  # type: ignore[operator]
             return logits.sigmoid() if self.card["recipe"]["multi_label"] else logits.softmax(dim=1)
@@ -194,7 +198,7 @@ class Encoder:
     def reconstruct(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
         """Images that an autoencoder gives back for what `prepare` gave, (B, bands, chip_px, chip_px) float32."""
         with torch.inference_mode():
-            again: Tensor = self._towers[DECODER](self._towers[tower](*inputs), *inputs[1:]).float()
+            again: Tensor = self._modules[DECODER](self.module(tower)(*inputs), *inputs[1:]).float()
         return again
 
     def grad_cam(self, tower: str, inputs: tuple[Tensor, ...], classes: Tensor) -> Tensor:
@@ -205,7 +209,7 @@ class Encoder:
             inputs: what `prepare` gave.
             classes: number of one of the card's classes for each chip, (B,).
         """
-        module = self._towers[tower]
+        module = self.module(tower)
         last: nn.Module = module.stages[-1][-1]  # type: ignore[index,assignment]
         return grad_cam(lambda: module.head(module(*inputs)), last, classes)  # type: ignore[operator]
 

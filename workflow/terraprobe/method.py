@@ -130,6 +130,8 @@ class Method(ABC):
         whole_chips: whether all bands of a chip enter a tower together, or one channel at a time.
         supervised: whether it learns with chip-level classes, and accuracy on validation chips chooses.
         autoencoder: whether it learns to give chips back; its decoder is kept then.
+        shared: whether all towers are one network, the module `SHARED` of what `build_towers` gives: they differ in
+            what they take.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -140,6 +142,7 @@ class Method(ABC):
     whole_chips: ClassVar[bool] = False
     supervised: ClassVar[bool] = False
     autoencoder: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
     draws: int
     network: "nn.Module"
 

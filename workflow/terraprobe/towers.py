@@ -21,6 +21,9 @@ MODULE_ATTRIBUTES = frozenset({
 DECODER = "decoder"
 """What an autoencoder's decoder is called beside its tower."""
 
+SHARED = "encoder"
+"""What the one module is called that all towers of a method go through where they share their weights."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -47,7 +50,11 @@ def check_tower(name: str, tower: TowerRecipe) -> None:
     Raises:
         ValueError: its name is no name, or the modality table lacks its modality or one of its bands.
     """
-    kept = {"concat": "the towers together", DECODER: "what turns embeddings back into images"}
+    kept = {
+        "concat": "the towers together",
+        DECODER: "what turns embeddings back into images",
+        SHARED: "one network behind several towers",
+    }
     if name in kept:
         raise ValueError(f"towers: the name {name} is kept for {kept[name]}")
     if not _NAME.fullmatch(name):
