@@ -195,6 +195,12 @@ def test_the_learning_rate_is_constant_after_the_warm_up(pool):
     assert {build(pool).learning_rate(step, 8) for step in range(8)} == {TINY_BIOCLIM["lr"]}
 
 
+def test_the_learning_rate_of_a_cosine_ends_near_zero(pool):
+    method = build(pool, warmup=0.25, lr=1.0, schedule="cosine")
+    rates = [method.learning_rate(step, 8) for step in range(8)]
+    assert rates == pytest.approx([0.5, 1, 1, 0.933, 0.75, 0.5, 0.25, 0.067], abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [

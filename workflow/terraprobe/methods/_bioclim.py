@@ -46,6 +46,7 @@ class ClimateResNetRecipe(TrainRecipe):
         width: channels of the first stage; each further stage has twice as many, z as many as the last.
         blocks: residual blocks of each stage.
         flip_validation: paper mode: validation chips are flipped at random too.
+        schedule: of the learning rate after the warm-up: constant, or a cosine to zero over all epochs.
     """
 
     towers: Annotated[dict[str, TowerRecipe], Source("P", "sec. 1 Data: EuroSAT MS, 13 bands")] = dict(_PAPER_TOWERS)
@@ -64,7 +65,8 @@ class ClimateResNetRecipe(TrainRecipe):
     batch_size: Annotated[int, Field(ge=2), Source("P", "sec. 1 Optimiser: EuroSAT")] = 64
     lr: Annotated[float, Field(gt=0), Source("P", "sec. 1 Optimiser: Adam")] = 1e-5
     weight_decay: Annotated[float, Field(ge=0), Source("P", "sec. 1 Optimiser: Adam")] = 0.0
-    warmup: Annotated[float, Field(ge=0, lt=1), Source("D", "stated nowhere; constant after it")] = 0.0
+    warmup: Annotated[float, Field(ge=0, lt=1), Source("D", "stated nowhere")] = 0.0
+    schedule: Annotated[Literal["constant", "cosine"], Source("P", "sec. 1 Optimiser: Adam at one rate")] = "constant"
     precision: Annotated[
         Literal["auto", "bf16", "fp32"], Source("D", "stated nowhere; bf16 on a GPU, the loss in fp32")
     ] = "auto"
@@ -108,7 +110,7 @@ class ClimateResNetRecipe(TrainRecipe):
 
 
 SHARED_NOTES = (
-    Note("optimiser", "Adam, constant learning rate, no gradient clipping", Source("P", "sec. 1 Optimiser")),
+    Note("optimiser", "Adam, no gradient clipping", Source("P", "sec. 1 Optimiser")),
     Note("encoder", "strided stem, no max-pool, biased convolutions", Source("C", "sec. 1 Encoder")),
     Note("shortcuts", "3x3 convolutions where the shape changes", Source("C", "sec. 1 Encoder")),
     Note("CBN", "gamma h + beta, both linear in the context", Source("P", "sec. 1 CBN")),
@@ -207,7 +209,9 @@ class ClimateResNet(Method):
         return {self.name: (z, torch.ones(len(z), dtype=torch.bool, device=z.device))}
 
     def learning_rate(self, step: int, steps: int) -> float:
-        """Linear warm-up, then constant."""
+        """Linear warm-up, then constant or a cosine to zero."""
+        if self.recipe.schedule == "cosine":
+            return super().learning_rate(step, steps)
         rise = round(self.recipe.warmup * steps)
         return float(self.recipe.lr * min(1.0, (step + 1) / max(1, rise)))
 

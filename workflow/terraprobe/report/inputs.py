@@ -1,5 +1,6 @@
 """What the report reads, checked and put together by collection and encoder."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """An encoder as the report needs it; of several seeds the first is drawn and all are listed.
+    """An encoder as the report needs it; of several seeds or collections the first is drawn and all are listed.
 
     Attributes:
         note: what the study says about it.
@@ -161,6 +162,37 @@ def read_encoders(notes: Iterable[EncoderNote], cards: list[Path], histories: li
             TrainedEncoder(note, tuple(card for card, _ in runs), tuple(history for _, history in runs), costs)
         )
     return found
+
+
+def by_arm(encoders: Iterable[TrainedEncoder]) -> list[TrainedEncoder]:
+    """One for each arm that was trained with one recipe on several collections, and the others as they are.
+
+    Its first encoder is drawn, like the first of several seeds, and all are listed.
+    """
+    arms: dict[str, list[TrainedEncoder]] = {}
+    for encoder in encoders:
+        note, card = encoder.note, encoder.card
+        same = json.dumps([note.arm, card["method"], card["recipe"]], sort_keys=True) if note.arm else note.name
+        arms.setdefault(same, []).append(encoder)
+    return [_as_one(members) for members in arms.values()]
+
+
+def _as_one(members: list[TrainedEncoder]) -> TrainedEncoder:
+    first = members[0].note
+    if len(members) == 1:
+        return members[0]
+    note = first.model_copy(
+        update={
+            "name": first.arm,
+            "title": first.title.replace(first.name, first.arm, 1),
+            "collections": tuple(dict.fromkeys(c for m in members for c in m.note.collections)),
+            "data": f"{first.data} and, one by one, {len(members) - 1} more",
+            "members": tuple(run for m in members for run in m.note.runs),
+        }
+    )
+    cards, histories, costs = ([one for m in members for one in getattr(m, part)]
+                               for part in ("cards", "histories", "costs"))  # fmt: skip
+    return TrainedEncoder(note, tuple(cards), tuple(histories), tuple(costs))
 
 
 def _cost(path: Path) -> dict[str, Any]:

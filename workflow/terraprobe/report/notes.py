@@ -51,6 +51,7 @@ class EncoderNote(Recipe):
         data: the same for people, such as `Virginia (real)`.
         deviations: where it leaves its paper, one sentence each.
         members: names of its encoders, one a seed, where there are several.
+        arm: that it stands for beside encoders of other collections; empty where it stands for itself.
     """
 
     name: str
@@ -59,6 +60,7 @@ class EncoderNote(Recipe):
     data: str
     deviations: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    arm: str = ""
 
     @property
     def runs(self) -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def recipe_table(encoder: TrainedEncoder) -> Table:
 
 
 def seeds_table(encoder: TrainedEncoder) -> Table | None:
-    """How training ended with each seed; None where there is one."""
+    """How training ended with each seed and on each collection; None where there is one encoder."""
     if len(encoder.cards) == 1:
         return None
     rows = [
@@ -164,7 +164,7 @@ def seeds_table(encoder: TrainedEncoder) -> Table | None:
         Column("train_loss", "last train loss", score, number=True),
         Column("embedding_std", "last spread", score, number=True),
     )
-    caption = "Every seed. Pictures of training and of the embeddings show the first; scores stand on all of them."
+    caption = "Every encoder. Pictures of training and of the embeddings show the first; scores stand on all of them."
     return Table(f"seeds-{encoder.note.name}", caption, columns, pd.DataFrame(rows))
 
 

@@ -190,4 +190,5 @@ def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> Enco
         data=" and ".join(f"{note.title} ({note.kind})" for note in notes if note.name in encoder.collections),
         deviations=tuple(deviations),
         members=tuple(member.name for member in encoder.members) if encoder.seeds else (),
+        arm=encoder.arm,
     )

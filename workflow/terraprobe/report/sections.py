@@ -16,7 +16,7 @@ from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.costs import cost_table
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
-from terraprobe.report.inputs import Collection, TrainedEncoder
+from terraprobe.report.inputs import Collection, TrainedEncoder, by_arm
 from terraprobe.report.leakage import draw_leakage, leakage_sentences
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
@@ -101,7 +101,7 @@ def opening(material: Material) -> list[str]:
         for c in material.collections
     )
     sentences = [f"Data: {counts}."]
-    for encoder in material.encoders:
+    for encoder in by_arm(material.encoders):
         n_train, data = encoder.card["chips"]["train"], encoder.note.data
         label, begun = encoder.card.get("label", ""), ", ".join(encoder.card.get("start", {}))
         how = f"with labels ({label}{f', from the weights of {begun}' if begun else ''})" if label else "without labels"
@@ -205,7 +205,7 @@ def provenance(material: Material) -> list[dict[str, Any]]:
             "seeds": seeds_table(encoder),
             "card": json.dumps(encoder.card, indent=1, sort_keys=True),
         }
-        for encoder in material.encoders
+        for encoder in by_arm(material.encoders)
     ]
 
 
@@ -217,7 +217,7 @@ def pictures(material: Material, gallery: Gallery) -> dict[str, Any]:
             "places": [{"note": c.note, "pictures": draw_maps(c, gallery)} for c in collections],
             "leakage": [_leakage(c, gallery) for c in collections],
             "samples": [picture for c in collections for picture in draw_samples(c, gallery)],
-            "training": [_training(material, encoder, gallery) for encoder in material.encoders],
+            "training": [_training(material, encoder, gallery) for encoder in by_arm(material.encoders)],
             "fewshot": _fewshot(material, gallery),
             "projections": _projections(material, gallery),
             "quantiles": [picture for c in collections for picture in _quantiles(material, c, gallery)],
@@ -231,7 +231,7 @@ def _leakage(collection: Collection, gallery: Gallery) -> dict[str, Any]:
 
 
 def _training(material: Material, encoder: TrainedEncoder, gallery: Gallery) -> dict[str, Any]:
-    notes = [material.note(name) for name in encoder.note.collections]
+    notes = [material.note(name) for name in encoder.card["collections"]]
     return {"note": encoder.note, "collections": notes, "pictures": draw_training(encoder, gallery)}
 
 
