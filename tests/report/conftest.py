@@ -136,7 +136,7 @@ def fabricate(root: Path, rows: int = 10, columns: int = 12, places: int = 80) -
     scores, blocks = [], []
     for encoder, collection in ON.items():
         chips = {"scene": scene, "sim": sim}[collection]
-        write_encoder(root / "encoders" / encoder, TOWERS[encoder][:-1])
+        write_encoder(root / "encoders" / encoder, collection, TOWERS[encoder][:-1])
         write_table(root / "embeddings" / encoder / f"{collection}.parquet", embeddings(encoder, chips, rng))
         scored = score_rows(encoder, collection, chips, rng)
         scores.append(scored[0])
@@ -231,7 +231,7 @@ def label_values(task: str, chips: gpd.GeoDataFrame, rng: np.random.Generator) -
     return values
 
 
-def write_encoder(folder: Path, towers: tuple[str, ...]) -> None:
+def write_encoder(folder: Path, collection: str, towers: tuple[str, ...]) -> None:
     """A card and a history of twenty epochs."""
     epoch = np.arange(1, 21)
     history = pd.DataFrame({"step": epoch * 10, "epoch": epoch, "loss": 3 * np.exp(-epoch / 9) + 1})
@@ -243,7 +243,8 @@ def write_encoder(folder: Path, towers: tuple[str, ...]) -> None:
     write_table(folder / "history.parquet", history)
     tower = {"modality": "s2_l1c", "bands": ["B04", "B03"], "unit": "reflectance"}
     card = {
-        "method": "clip3", "seed": 0, "parameters": {"total": 123456}, "towers": dict.fromkeys(towers, tower),
+        "method": "clip3", "seed": 0, "collections": [collection], "parameters": {"total": 123456},
+        "towers": dict.fromkeys(towers, tower),
         "best_epoch": 20, "best_val_loss": float(history["val_loss"].iloc[-1]), "chip_px": PX,
         "chips": {"train": 60, "val": 20}, "recipe": {"epochs": 20, "lr": 0.001},
         "recipe_sources": {"epochs": {"mark": "D", "source": "fits the time"}, "lr": {"mark": "P", "source": "sec. 2"}},
