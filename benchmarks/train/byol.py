@@ -16,7 +16,8 @@ from benchmarks.train.verdict import Spread, ratio
 from terraprobe.augmentation import ASPECT, DRAWS, ERASED_ASPECT
 from terraprobe.chips.store import StoreLayer
 from terraprobe.errors import TerraprobeError
-from terraprobe.methods.rsbyol import FIRST, RANGES, SECOND, Rsbyol, RsbyolRecipe
+from terraprobe.methods._rsbyol import RsbyolRecipe
+from terraprobe.methods.rsbyol import FIRST, RANGES, SECOND, Rsbyol
 from terraprobe.modalities import MODALITIES
 from terraprobe.normalisation import TowerInput
 from terraprobe.towers import SHARED

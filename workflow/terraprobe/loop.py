@@ -212,7 +212,7 @@ class Trainer:
             return
         for tower, now in health.items():
             start = self.untrained[tower]
-            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start) else 0
+            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start, self.method.rank_share) else 0
             if self.strikes[tower] >= PATIENCE:
                 raise TerraprobeError(
                     f"tower {tower} has collapsed: after epoch {epoch} its embeddings of {self.watched[tower]} "

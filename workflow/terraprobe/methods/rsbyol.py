@@ -43,6 +43,7 @@ class Rsbyol(Method):
     shared = True
     keeps_last = True
     takes_weights = True
+    rank_share = 0.0  # speckle gives untrained features of SAR a rank of 33; a healthy run left 8 of it
     notes = (
         Note("loss", "2 - 2 cos, online prediction to target projection, both ways", Source("P", "sec. 3 Loss")),
         Note("target", "a copy of encoder and projector that gets no gradient", Source("P", "sec. 3 Network")),
