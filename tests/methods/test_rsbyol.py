@@ -18,7 +18,8 @@ from terraprobe.draws import draw_several
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods._rsbyol import VIEWS, RsbyolRecipe
-from terraprobe.methods.rsbyol import Rsbyol, distance, project_batch
+from terraprobe.methods.rsbyol import Rsbyol
+from terraprobe.models.byol import distance, project_batch
 from terraprobe.pool import ChipPool
 from terraprobe.towers import SHARED
 
