@@ -69,7 +69,8 @@ def pretrain_encoder(
 ) -> None:  # fmt: skip
     """Train an encoder on the train chips; keep the checkpoint that is best on validation chips.
 
-    Best is the lowest validation loss, or of a supervised method the highest validation accuracy.
+    Best is the lowest validation loss, or of a supervised method the highest validation accuracy; a method whose
+    validation loss says nothing about its embeddings keeps the last epoch.
 
     Args:
         chips: `chips.parquet` of each collection, in the recipe's order.
