@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.errors import TerraprobeError
+from terraprobe.health import RANK_SHARE
 from terraprobe.stage import Recipe
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Method(ABC):
             what they take.
         keeps_last: whether the last epoch's weights are kept, as validation loss says nothing about them.
         takes_weights: whether its one network can start from published weights of a ResNet.
+        rank_share: least share of the untrained network's effective rank that is no collapse.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -152,6 +154,7 @@ class Method(ABC):
     shared: ClassVar[bool] = False
     keeps_last: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = False
+    rank_share: ClassVar[float] = RANK_SHARE
     draws: int
     network: "nn.Module"
 
