@@ -2,6 +2,8 @@
 
 An embedding is a tower's output, averaged over the chip's usable channels where the tower takes one at a time; in paper
 mode it is that of one random usable channel. A tower that takes whole chips embeds those whose bands are all usable.
+All towers together are their embeddings side by side; of a joint encoder, the embedding of all channels at once,
+and a tower is what it makes of that tower's channels alone.
 """
 
 import hashlib
@@ -120,7 +122,8 @@ def _embed_all(family: dict[str, Encoder], land: Land, usable: dict[str, NDArray
     towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
     parts = [_rows(land.table, tower, init, name) for init in family for name, tower in towers.items()]
     if len(towers) == len(inputs) > 1:
-        parts += [_rows(land.table, _concat(towers), init, CONCAT) for init in family]
+        whole = _embed_together(family, land, towers) if family["trained"].joint else _concat(towers)
+        parts += [_rows(land.table, whole, init, CONCAT) for init in family]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -131,7 +134,7 @@ def _embed_tower(family: dict[str, Encoder], tower: str, land: Land, usable: NDA
     store = land.stores[wanted.modality]
     pairs, context = np.argwhere(usable), land.entering(wanted)
     sums: dict[str, NDArray[np.float64]] = {}
-    for rows in _batches(len(pairs)):
+    for rows in _batches(len(pairs), trained):
         chips, samples = pairs[rows].T
         inputs = trained.prepare(tower, store, chips, samples, context)
         for init, encoder in family.items():
@@ -144,9 +147,24 @@ def _embed_tower(family: dict[str, Encoder], tower: str, land: Land, usable: NDA
     return _Tower(having, used[having] * wanted.sample_bands, means)
 
 
-def _batches(count: int) -> Iterator[slice]:
-    for start in range(0, count, BATCH):
-        yield slice(start, start + BATCH)
+def _embed_together(family: dict[str, Encoder], land: Land, towers: dict[str, _Tower]) -> _Tower:
+    """The channels of all towers at once, for the chips that have them all."""
+    trained, (chips, used) = family["trained"], _having_all(towers)
+    first, alone = next(iter(towers.items()))
+    parts = {init: [values[:0]] for init, values in alone.embeddings.items()}
+    for rows in _batches(len(chips), trained):
+        images = trained.joint_images(land.stores, chips[rows])
+        for init, encoder in family.items():
+            parts[init].append(encoder.forward(first, (images,)).cpu().numpy())
+    return _Tower(chips, used, {init: np.concatenate(rows) for init, rows in parts.items()})
+
+
+def _batches(count: int, encoder: Encoder) -> Iterator[slice]:
+    """Rows of a forward pass; a joint encoder looks at each channel as at an image."""
+    images = sum(len(tower.bands) for tower in encoder.inputs.values()) if encoder.joint else 1
+    size = max(1, BATCH // images)
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 def _one_each(usable: NDArray[np.bool_], ids: NDArray[Any], tower: str, seed: int) -> NDArray[np.bool_]:
@@ -161,16 +179,22 @@ def _one_each(usable: NDArray[np.bool_], ids: NDArray[Any], tower: str, seed: in
 
 def _concat(towers: dict[str, _Tower]) -> _Tower:
     """All towers side by side, for the chips that have them all."""
-    shared = sorted(set.intersection(*(set(tower.chips.tolist()) for tower in towers.values())))
-    chips = np.array(shared, dtype=np.intp)
+    chips, used = _having_all(towers)
     places = {name: np.searchsorted(tower.chips, chips) for name, tower in towers.items()}
-    used = np.sum([towers[name].used[place] for name, place in places.items()], axis=0)
     inits = next(iter(towers.values())).embeddings
     embeddings = {
         init: np.concatenate([towers[name].embeddings[init][place] for name, place in places.items()], axis=1)
         for init in inits
     }
     return _Tower(chips, used, embeddings)
+
+
+def _having_all(towers: dict[str, _Tower]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Chips that have every tower, and how many channels of each they have in all, (n,) and (n,)."""
+    shared = sorted(set.intersection(*(set(tower.chips.tolist()) for tower in towers.values())))
+    chips = np.array(shared, dtype=np.intp)
+    used = [tower.used[np.searchsorted(tower.chips, chips)] for tower in towers.values()]
+    return chips, np.sum(used, axis=0)
 
 
 def _rows(table: Any, tower: _Tower, init: str, modality: str) -> Any:

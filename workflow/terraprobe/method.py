@@ -132,6 +132,8 @@ class Method(ABC):
         autoencoder: whether it learns to give chips back; its decoder is kept then.
         shared: whether all towers are one network, the module `SHARED` of what `build_towers` gives: they differ in
             what they take.
+        joint: of a shared network: whether all towers enter it together, one after the other along the channels in the
+            order of their names; the channels of a tower that is not given are zero.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -143,6 +145,7 @@ class Method(ABC):
     supervised: ClassVar[bool] = False
     autoencoder: ClassVar[bool] = False
     shared: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
     draws: int
     network: "nn.Module"
 
