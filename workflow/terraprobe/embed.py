@@ -22,11 +22,10 @@ from terraprobe.encoders import Encoder, with_twins
 from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.stage import In, Ins, Outs, Recipe, progress
+from terraprobe.towers import CONCAT
 
 BATCH = 128
 """Images a forward pass: larger ones leave a CPU's cache."""
-
-CONCAT = "concat"
 
 Rows = tuple[NDArray[np.intp], NDArray[np.float32]]
 """Chips (n,) and their embeddings (n, D)."""

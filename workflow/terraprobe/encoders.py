@@ -227,6 +227,23 @@ class Encoder:
             embedded: Tensor = self.module(tower)(*inputs).float()
         return embedded
 
+    def pixels(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Features of a tower before they are pooled, for what `prepare` gave: (B, C, h, w) float32.
+
+        Raises:
+            TerraprobeError: the tower has none.
+        """
+        module = self.module(tower)
+        if not hasattr(module, "pixels"):
+            raise TerraprobeError(
+                f"encoder {self.name}, tower {tower}: {self.card['method']} has no features for each pixel. Take it "
+                "out of the evaluation."
+            )
+        # Not inference mode: a head is trained on what comes out.
+        with torch.no_grad():
+            features: Tensor = module.pixels(*inputs).float()  # type: ignore[operator]
+        return features
+
     def classify(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
         """Probabilities of the card's classes, (B, classes) float32, each by itself where a chip may have several."""
         module = self.module(tower)
