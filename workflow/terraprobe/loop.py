@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from terraprobe.checkpoints import StateFolder
+from terraprobe.encoders import write_weights
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import MIN_CHIPS, PATIENCE, Health, health_columns, measure_health
 from terraprobe.method import Batch, Method
 from terraprobe.pool import ChipPool
+from terraprobe.restarts import restart_path
 from terraprobe.signals import asked_to_stop
 from terraprobe.stage import progress
 
@@ -98,6 +100,8 @@ class Trainer:
         self._resume()
         if not self.untrained:
             self.untrained = self._health()
+        if not self.steps:
+            self._keep_start()
         last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
         with asked_to_stop() as asked:
             while not self._finished():
@@ -158,16 +162,27 @@ class Trainer:
         self.done.append((value, float(norm)))
         self.step += 1
 
+    def _keep_start(self) -> None:
+        """Keep what no step is taken from, as epoch 0."""
+        val_loss, nothing = self._validate(), float("nan")
+        self.best = {"gain": 0, "val_loss": val_loss, "epoch": 0, "towers": self._kept()}
+        row = {"step": 0, "epoch": 0, "loss": nothing, "val_loss": val_loss, "lr": 0.0, "grad_norm": nothing}
+        self.history = [row | health_columns(self.untrained, self.untrained)]
+
+    def _kept(self) -> dict[str, Tensor]:
+        return {k: v.detach().cpu().clone() for k, v in self.method.kept.state_dict().items()}
+
     def _end_epoch(self) -> None:
         epoch = self.step // self.epoch_steps
         losses, norms = np.array(self.done).T
         self.done = []
         val_loss = self._validate()
         accuracy = {"val_accuracy": self._accuracy()} if self.method.supervised else {}
-        gain = accuracy.get("val_accuracy", -val_loss)
+        gain = epoch if self.method.keeps_last else accuracy.get("val_accuracy", -val_loss)
         if gain > self.best["gain"]:
-            state = {k: v.detach().cpu().clone() for k, v in self.method.kept.state_dict().items()}
-            self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": state}
+            self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": self._kept()}
+        if epoch in self.recipe.restarts:
+            write_weights(restart_path(self.folder.path, epoch), self._kept())
         row = {
             "step": self.step,
             "epoch": epoch,

@@ -87,6 +87,11 @@ class TrainRecipe(Recipe):
     val_batches: Annotated[int, Field(ge=1), Source("D", "the same kind of batch and draw as in training")] = 8
     cpu_threads: Annotated[int, Field(ge=1), Source("D", "equal bytes need an equal thread count")] = 1
 
+    @property
+    def restarts(self) -> tuple[int, ...]:
+        """Epochs before the last after which the weights are kept too."""
+        return ()
+
     def check_chip(self, chip_px: int) -> None:
         """Refuse chips that the towers cannot take.
 
@@ -134,6 +139,8 @@ class Method(ABC):
             what they take.
         joint: of a shared network: whether all towers enter it together, one after the other along the channels in the
             order of their names; the channels of a tower that is not given are zero.
+        keeps_last: whether the last epoch's weights are kept, as validation loss says nothing about them.
+        takes_weights: whether its one network can start from published weights of a ResNet.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -146,6 +153,8 @@ class Method(ABC):
     autoencoder: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    keeps_last: ClassVar[bool] = False
+    takes_weights: ClassVar[bool] = False
     draws: int
     network: "nn.Module"
 
@@ -247,6 +256,10 @@ class Method(ABC):
     def patience(self) -> int | None:
         """Epochs without a gain on validation chips after which training ends; None: it goes on to the last one."""
         return None
+
+    def after_start(self) -> None:
+        """What follows when the towers were given weights to start from: copies of them."""
+        return
 
     def after_step(self) -> None:
         """What follows an optimiser step: a clamp, a moving average."""

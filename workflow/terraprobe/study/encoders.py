@@ -1,15 +1,42 @@
 """What is pretrained."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from terraprobe.explain import explain
 from terraprobe.methods import METHODS, load_method, recipe_model
+from terraprobe.published import LAYOUTS
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class PublishedWeights(Recipe):
+    """Weights from a file that an encoder starts from.
+
+    Attributes:
+        file: safetensors, or what `torch.save` wrote of tensors. No code of it runs.
+        layout: `resnet50` (ImageNet: torchvision, timm), `deeplabv3_resnet50` (COCO: torchvision), `byol`
+            (ImageNet-BYOL: yaox12/BYOL-PyTorch), `seco` (ServiceNow/seasonal-contrast), `terraprobe` (an encoder of
+            the same method).
+    """
+
+    file: str = Field(min_length=1)
+    layout: str
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, layout: str) -> str:
+        check_names([layout], LAYOUTS)
+        return layout
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.file).expanduser()
 
 
 class EncoderEntry(Recipe):
@@ -27,6 +54,7 @@ class EncoderEntry(Recipe):
         label: chip-level classes that it learns, such as `worldcover_class`; of a supervised method alone.
         start: name of the encoder whose weights it starts from, of the same shape and trained without labels; of its
             seeds the same one, or its only one. Of a supervised method alone.
+        weights: a file of published weights that it starts from; of `rsbyol` alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
     """
 
@@ -38,6 +66,7 @@ class EncoderEntry(Recipe):
     arm: Name | Literal[""] = ""
     label: str = ""
     start: str = ""
+    weights: PublishedWeights | None = None
     recipe: dict[str, Any] = {}
 
     @field_validator("name", "arm")
@@ -80,6 +109,13 @@ class EncoderEntry(Recipe):
                                      f"all methods but {allowed} do")  # fmt: skip
         elif not self.label:
             raise ValueError(f"label: required, {self.method} learns chip-level classes such as worldcover_class")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "EncoderEntry":
+        if self.weights is not None and not load_method(self.method).takes_weights:
+            allowed = ", ".join(name for name in METHODS if load_method(name).takes_weights)
+            raise ValueError(f"weights: found {self.weights.layout!r}, allowed none: only {allowed} starts from a file")
         return self
 
     @property

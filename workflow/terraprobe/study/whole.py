@@ -115,7 +115,12 @@ class Study(Recipe):
         for tower, spec in encoder.full_recipe.towers.items():
             where = f"encoders[{encoder.name}].recipe.towers[{tower}]"
             check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
-            check_names(spec.bands or [], MODALITIES[spec.modality].bands, f"{where}.bands", f"of {spec.modality}")
+            check_names(
+                dict.fromkeys(spec.bands or ()),
+                MODALITIES[spec.modality].bands,
+                f"{where}.bands",
+                f"of {spec.modality}",
+            )
         try:
             encoder.full_recipe.check_chip(sides[0])
         except ValueError as error:
@@ -225,7 +230,9 @@ class Study(Recipe):
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
         encoder = self.encoder(name)
-        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start"})
+        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start", "weights"})
+        if encoder.weights is not None:
+            content["layout"] = encoder.weights.layout
         if encoder.supervised:
             collection = self.collection(encoder.collections[0])
             filled = {"classes": classes_of(collection, encoder.label), **content["recipe"]}
