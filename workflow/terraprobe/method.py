@@ -141,6 +141,10 @@ class Method(ABC):
             order of their names; the channels of a tower that is not given are zero.
         keeps_last: whether the last epoch's weights are kept, as validation loss says nothing about them.
         takes_weights: whether its one network can start from published weights of a ResNet.
+        start_shape: keys of the recipe that an encoder must have alike to start this one's training; none: training
+            starts afresh.
+        fresh: parts of the towers that such an encoder need not have.
+        variants: differences of the recipe whose parameters `terraprobe describe` counts beside the recipe's own.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -155,6 +159,9 @@ class Method(ABC):
     joint: ClassVar[bool] = False
     keeps_last: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = False
+    start_shape: ClassVar[tuple[str, ...]] = ()
+    fresh: ClassVar[tuple[str, ...]] = ()
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     draws: int
     network: "nn.Module"
 

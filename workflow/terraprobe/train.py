@@ -119,7 +119,7 @@ def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool, start: Start |
     torch.manual_seed(recipe.seed)
     built = method(settings, inputs, pool.layers, pool.chip_px)
     if start is not None:
-        start.load_into(built.towers)
+        start.load_into(built.towers, method.start_shape, method.fresh)
     return built
 
 

@@ -16,6 +16,7 @@ from terraprobe.study.labelled import (
     check_classification,
     check_pool,
     check_reconstruction,
+    check_start,
     check_supervised,
     check_tasks,
     classes_of,
@@ -73,6 +74,8 @@ class Study(Recipe):
             self._check_towers(encoder)
             if encoder.supervised:
                 check_supervised(self, encoder)
+            if encoder.start:
+                check_start(self, encoder)
         for evaluation in self.evaluations:
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
