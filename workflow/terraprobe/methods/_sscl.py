@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from terraprobe.normalisation import TowerInput
     from terraprobe.pool import ChipPool
 
+RADAR = "backscatter_db"
 HEALTH_BATCH = 8
 """Chips whose embeddings are made at a time: features at full resolution of all channels are large."""
 
@@ -40,6 +41,7 @@ class JointRecipe(TrainRecipe):
         extractor: `shared` is one small network that every channel goes through by itself, `early_fusion` one layer
             that sees them all.
         features: that the extractor makes of a channel.
+        despeckle: whether Lee's filter goes over the radar channels, which must be VV and VH.
     """
 
     towers: Annotated[dict[str, TowerRecipe], Source("P", "sec. 4 Data: 13 S2 and 2 S1 channels")] = dict(_PAPER_TOWERS)
@@ -48,6 +50,7 @@ class JointRecipe(TrainRecipe):
         Literal["shared", "early_fusion"], Source("P", "sec. 4 Architecture; early_fusion is its control")
     ] = "shared"
     features: Annotated[int, Field(ge=1), Source("P", "sec. 4 Architecture: F = 16")] = 16
+    despeckle: Annotated[bool, Source("P", "sec. 4 Evaluation: an ablation, there by SAR-BM3D")] = False
     batch_size: Annotated[int, Field(ge=2), _D] = 32
     weight_decay: Annotated[float, Field(ge=0), _D] = 0.0
     warmup: Annotated[float, Field(ge=0, lt=1), _D] = 0.0
@@ -70,6 +73,12 @@ class JointRecipe(TrainRecipe):
                 raise ValueError(
                     f"towers.{name}.modality: found {tower.modality!r}, allowed {allowed}: all channels enter "
                     "together, so their number must not vary"
+                )
+            ratios = [band for band in tower.band_names if band.endswith("VV-VH")]
+            if self.despeckle and ratios:
+                raise ValueError(
+                    f"towers.{name}.bands: found {', '.join(ratios)}, allowed VV and VH where despeckle is true: the "
+                    "speckle of a difference is another"
                 )
         if self.channels < 2:
             raise ValueError(f"towers: found {self.channels} channel in all, allowed at least 2")
@@ -124,6 +133,7 @@ SHARED_NOTES = (
     Note("optimiser", "Adam, constant learning rate, no gradient clipping", _D),
     Note("kept checkpoint", "lowest validation loss, fixed batches and draws", _D),
     Note("normalisation", "mean and SD per channel, 1,000 train chips", _D),
+    Note("despeckled input", "Lee's filter in dB, 7 x 7 px, 4.4 looks", Source("D", "sec. 4 Evaluation: SAR-BM3D")),
     Note("missing pixels", "0 after normalisation, in the image and in the loss", _D),
     Note("absent channels", "0 after normalisation, as a dropped one", Source("I", "sec. 4 CoRe: channel dropout")),
     Note("initialisation", "PyTorch's own; the ResNet's as torchvision's", _D),
@@ -154,7 +164,10 @@ class JointMethod(Method):
     def fit_inputs(cls, recipe: Any, pool: "ChipPool", chips: NDArray[np.intp], seed: int) -> "dict[str, TowerInput]":
         """All bands of a chip, each brought to mean 0 and standard deviation 1."""
         fitted = super().fit_inputs(recipe, pool, chips, seed)
-        return {name: replace(tower, whole=True) for name, tower in fitted.items()}
+        return {
+            name: replace(tower, whole=True, despeckle=recipe.despeckle and tower.unit == RADAR)
+            for name, tower in fitted.items()
+        }
 
     @staticmethod
     def build_towers(recipe: Any, bands: Mapping[str, int], chip_px: int) -> "nn.ModuleDict":
