@@ -55,7 +55,7 @@ class Sscl(JointMethod):
     """Shared single-channel extractor and DeepLabv3, trained to give degraded chips back whole (UniFeat + CoRe)."""
 
     recipe_model = SsclRecipe
-    start_shape = ("towers", "conditioning", "extractor", "features")
+    start_shape = ("towers", "conditioning", "extractor", "features", "despeckle")
     fresh = ("deeplab",)
     variants = ({"extractor": "early_fusion"},)
     notes = (
