@@ -18,7 +18,8 @@ from terraprobe.draws import draw_several
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods._rsbyol import VIEWS, RsbyolRecipe
-from terraprobe.methods.rsbyol import Rsbyol, distance, project_batch
+from terraprobe.methods.rsbyol import Rsbyol
+from terraprobe.models.byol import distance, project_batch
 from terraprobe.pool import ChipPool
 from terraprobe.towers import SHARED
 
@@ -124,7 +125,7 @@ def test_the_encoder_that_is_kept_is_the_online_one(pool):
     assert method.kept[SHARED] is method.network["online"][0]
 
 
-@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("views", ["rsbyol1", "rsbyol3"])
 def test_overfits_one_batch(pool, views):
     method = build(pool, views=views, towers=TRIPLETS if views.startswith("rsbyol3") else {"ms": S2, "sar": S1}, lr=0.2)
     optimiser, batch = method.optimiser(), fetched(method, pool)

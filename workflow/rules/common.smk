@@ -166,7 +166,9 @@ def start_files(encoder):
 def restart_files():
     """Weights after the restarts of the learning rate, of every encoder that has some."""
     return [
-        f"{ROOT}/encoders/{e.name}/encoder-epoch{epoch}.safetensors" for e in STUDY.members for epoch in e.full_recipe.restarts
+        f"{ROOT}/encoders/{e.name}/encoder-epoch{epoch}.safetensors"
+        for e in STUDY.members
+        for epoch in e.full_recipe.restarts
     ]
 
 

@@ -101,7 +101,7 @@ class Trainer:
         if not self.untrained:
             self.untrained = self._health()
         if not self.steps:
-            self._keep_start()
+            self._end_epoch()  # epoch 0: what training would start from
         last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
         with asked_to_stop() as asked:
             while not self._finished():
@@ -162,19 +162,12 @@ class Trainer:
         self.done.append((value, float(norm)))
         self.step += 1
 
-    def _keep_start(self) -> None:
-        """Keep what no step is taken from, as epoch 0."""
-        val_loss, nothing = self._validate(), float("nan")
-        self.best = {"gain": 0, "val_loss": val_loss, "epoch": 0, "towers": self._kept()}
-        row = {"step": 0, "epoch": 0, "loss": nothing, "val_loss": val_loss, "lr": 0.0, "grad_norm": nothing}
-        self.history = [row | health_columns(self.untrained, self.untrained)]
-
     def _kept(self) -> dict[str, Tensor]:
         return {k: v.detach().cpu().clone() for k, v in self.method.kept.state_dict().items()}
 
     def _end_epoch(self) -> None:
         epoch = self.step // self.epoch_steps
-        losses, norms = np.array(self.done).T
+        losses, norms = np.array(self.done or [(np.nan, np.nan)]).T
         self.done = []
         val_loss = self._validate()
         accuracy = {"val_accuracy": self._accuracy()} if self.method.supervised else {}
@@ -189,7 +182,7 @@ class Trainer:
             "loss": float(losses.mean()),
             "val_loss": val_loss,
             **accuracy,
-            "lr": self.method.learning_rate(self.step - 1, self.steps),
+            "lr": self.method.learning_rate(self.step - 1, self.steps) if self.steps else 0.0,
             "grad_norm": float(norms.mean()),
         }
         health = self._health()
@@ -212,7 +205,7 @@ class Trainer:
             return
         for tower, now in health.items():
             start = self.untrained[tower]
-            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start) else 0
+            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start, self.method.rank_share) else 0
             if self.strikes[tower] >= PATIENCE:
                 raise TerraprobeError(
                     f"tower {tower} has collapsed: after epoch {epoch} its embeddings of {self.watched[tower]} "

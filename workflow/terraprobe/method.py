@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.errors import TerraprobeError
+from terraprobe.health import RANK_SHARE
 from terraprobe.stage import Recipe
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Method(ABC):
             starts afresh.
         fresh: parts of the towers that such an encoder need not have.
         variants: differences of the recipe whose parameters `terraprobe describe` counts beside the recipe's own.
+        rank_share: least share of the untrained network's effective rank that is no collapse.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -162,6 +164,7 @@ class Method(ABC):
     start_shape: ClassVar[tuple[str, ...]] = ()
     fresh: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    rank_share: ClassVar[float] = RANK_SHARE
     draws: int
     network: "nn.Module"
 

@@ -13,11 +13,12 @@ from terraprobe.checkpoints import StateFolder
 from terraprobe.classlists import has_classes
 from terraprobe.digest import code_digest
 from terraprobe.encoders import count_parameters, write_weights
+from terraprobe.errors import TerraprobeError
 from terraprobe.loop import Trained, Trainer
 from terraprobe.method import TrainRecipe, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
 from terraprobe.pool import ChipPool
-from terraprobe.published import load_published
+from terraprobe.published import LAYOUTS, load_published
 from terraprobe.restarts import restart_digests
 from terraprobe.stage import Ins, Out, Recipe, progress
 from terraprobe.start import Start
@@ -47,6 +48,8 @@ class PretrainRecipe(Recipe):
     def _recipe_fits(self) -> "PretrainRecipe":
         if self.method not in METHODS:
             raise ValueError(f"method: found {self.method!r}, allowed {', '.join(METHODS)}")
+        if self.layout and self.layout not in LAYOUTS:
+            raise ValueError(f"layout: found {self.layout!r}, allowed {', '.join(LAYOUTS)}")
         try:
             _ = self.full
         except ValidationError as error:
@@ -85,6 +88,8 @@ def pretrain_encoder(
         SystemExit: with status 75 after SIGTERM, SIGUSR1 or SIGINT; the same command goes on.
     """
     settings = recipe.full
+    if recipe.layout and len(start) != 1:
+        raise TerraprobeError(f"start: found {len(start)} files, allowed one, of published weights in {recipe.layout}.")
     torch.set_num_threads(settings.cpu_threads)
     pool = ChipPool(chips, stores, context, labels, recipe.label)
     begun = Start.read(start[0], start[1]) if start and not recipe.layout else None

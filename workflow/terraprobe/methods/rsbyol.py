@@ -43,6 +43,7 @@ class Rsbyol(Method):
     shared = True
     keeps_last = True
     takes_weights = True
+    rank_share = 0.0  # speckle gives untrained features of SAR a rank of 33; a healthy run left 8 of it
     notes = (
         Note("loss", "2 - 2 cos, online prediction to target projection, both ways", Source("P", "sec. 3 Loss")),
         Note("target", "a copy of encoder and projector that gets no gradient", Source("P", "sec. 3 Network")),
@@ -51,6 +52,7 @@ class Rsbyol(Method):
         Note("optimiser", "SGD, one rate for all steps of an epoch", Source("D", "sec. 3 Optimiser: warm restarts")),
         Note("weight decay", "of every weight", Source("D", "stated nowhere; PyTorch's SGD")),
         Note("kept checkpoint", "the last epoch", Source("D", "validation loss says nothing of quality")),
+        Note("restarts", "the weights before each are kept beside the encoder", Source("P", "sec. 3 Optimiser")),
         Note("bands of a step", "drawn for each chip among its usable ones", Source("P", "sec. 3 Views: random")),
         Note("rsbyol3", "three MS bands; VV, VH and a copy of one", Source("P", "sec. 3 Views")),
         Note("rsbyol3_rgb", "RGB; one SAR and two bands other than RGB", Source("P", "sec. 3 Views")),
@@ -82,6 +84,8 @@ class Rsbyol(Method):
         chip_px: int,
     ) -> None:
         from torch import nn
+
+        from terraprobe.models.byol import mlp
 
         super().__init__(recipe, inputs, layers, chip_px)
         self.sources = {KINDS[unit]: found for unit in KINDS if (found := _union(self.inputs, unit)) is not None}
@@ -180,6 +184,8 @@ class Rsbyol(Method):
         """What both views, not augmented, look like to the encoder, and the first one's projection."""
         import torch
 
+        from terraprobe.models.byol import project_batch
+
         first, second = (self._towers[SHARED](images).float() for images in self._images(batch))
         found = {FIRST: first, SECOND: second, PROJECTION: project_batch(self._online[1], first)}
         return {name: (z, torch.ones(len(z), dtype=torch.bool, device=z.device)) for name, z in found.items()}
@@ -187,6 +193,8 @@ class Rsbyol(Method):
     def loss(self, batch: Batch) -> "Tensor":
         """The distance between what one view predicts and the target says of the other, both ways."""
         import torch
+
+        from terraprobe.models.byol import distance
 
         draws = batch["draws"]
         one, two = (self._augmentation(x, draws[v]) for x, v in zip(self._images(batch), (FIRST, SECOND), strict=True))
@@ -246,35 +254,6 @@ class Rsbyol(Method):
 
 
 METHOD = Rsbyol
-
-
-def mlp(into: int, hidden: int, out: int) -> "nn.Module":
-    """Projector or predictor: linear, batch norm, ReLU, linear."""
-    from torch import nn
-
-    return nn.Sequential(nn.Linear(into, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out))
-
-
-def project_batch(projector: "nn.Module", features: "Tensor") -> "Tensor":
-    """Projections by the statistics of this batch, as in training: an untrained projector has none of its own yet.
-
-    Args:
-        projector: what `mlp` gives.
-        features: (B, D).
-    """
-    from torch.nn import functional as F  # noqa: N812
-
-    first, norm, relu, last = projector.children()
-    hidden = F.batch_norm(first(features), None, None, norm.weight, norm.bias, training=True)  # type: ignore[arg-type]
-    projected: Tensor = last(relu(hidden))
-    return projected
-
-
-def distance(predictions: "Tensor", targets: "Tensor") -> "Tensor":
-    """2 - 2 cos between rows, (B, D) each, of any length; the mean over rows, a scalar."""
-    from torch.nn import functional as F  # noqa: N812
-
-    return (2 - 2 * F.cosine_similarity(predictions.float(), targets.float(), dim=1)).mean()
 
 
 def _union(inputs: "Mapping[str, TowerInput]", unit: str) -> "TowerInput | None":
