@@ -22,7 +22,9 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.methods.simsiam import SimSiam, SimSiamRecipe, distance
 from terraprobe.methods.sscl import Sscl, SsclRecipe
 from terraprobe.methods.sscl_unifeat import UniFeat, UniFeatRecipe
+from terraprobe.models.bottleneck import BottleneckResNet
 from terraprobe.pool import ChipPool
+from terraprobe.published import load_published
 
 FILES = ("encoder.safetensors", "card.json", "history.parquet")
 BOTH = ("s2_rgb_monthly", "s1_grd_monthly")
@@ -282,6 +284,17 @@ def test_embeddings_are_of_all_channels_at_once(land, sscl, tmp_path):
     with torch.inference_mode():
         expected = encoder.module("s1").pixels(images).mean(dim=(2, 3)).numpy()
     np.testing.assert_allclose(np.stack(trained["embedding"]), expected, atol=1e-5)
+
+
+def test_published_weights_enter_all_but_the_first_convolution(pool, tmp_path):
+    torch.manual_seed(1)
+    theirs = BottleneckResNet(3, TINY_DEEPLAB["width"], TINY_DEEPLAB["blocks"])
+    torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
+    method = build(Sscl, SsclRecipe, TINY_DEEPLAB, pool)
+    first = method.residual.conv1.weight.clone()
+    load_published(tmp_path / "resnet.pth", "resnet50", method.residual, method.residual_fresh)
+    assert torch.equal(method.encoder.deeplab.resnet.layer4[0].conv2.weight, theirs.layer4[0].conv2.weight)
+    assert torch.equal(method.residual.conv1.weight, first)
 
 
 def test_any_tower_can_be_left_out(land, sscl, tmp_path):

@@ -17,6 +17,7 @@ from pydantic import Field
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import RANK_SHARE
 from terraprobe.stage import Recipe
+from terraprobe.towers import SHARED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -142,6 +143,7 @@ class Method(ABC):
             order of their names; the channels of a tower that is not given are zero.
         keeps_last: whether the last epoch's weights are kept, as validation loss says nothing about them.
         takes_weights: whether its one network can start from published weights of a ResNet.
+        residual_fresh: names of that ResNet's weights that they do not set.
         start_shape: keys of the recipe that an encoder must have alike to start this one's training; none: training
             starts afresh.
         fresh: parts of the towers that such an encoder need not have.
@@ -161,6 +163,7 @@ class Method(ABC):
     joint: ClassVar[bool] = False
     keeps_last: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = False
+    residual_fresh: ClassVar[tuple[str, ...]] = ()
     start_shape: ClassVar[tuple[str, ...]] = ()
     fresh: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
@@ -230,6 +233,11 @@ class Method(ABC):
     @abstractmethod
     def towers(self) -> "nn.ModuleDict":
         """The towers in training."""
+
+    @property
+    def residual(self) -> "nn.Module":
+        """The ResNet that published weights are for; of a method that takes them."""
+        return self.towers[SHARED]
 
     @property
     def kept(self) -> "nn.ModuleDict":

@@ -22,7 +22,6 @@ from terraprobe.published import LAYOUTS, load_published
 from terraprobe.restarts import restart_digests
 from terraprobe.stage import Ins, Out, Recipe, progress
 from terraprobe.start import Start
-from terraprobe.towers import SHARED
 
 
 class PretrainRecipe(Recipe):
@@ -97,7 +96,7 @@ def pretrain_encoder(
     method = _build(recipe, settings, pool, begun)
     origin = {begun.name: begun.sha256} if begun else {}
     if recipe.layout:
-        load_published(start[0], recipe.layout, method.towers[SHARED])
+        load_published(start[0], recipe.layout, method.residual, method.residual_fresh)
         method.after_start()
         origin = {start[0].name: sha256_file(start[0])}
     data = pool.content_digest()

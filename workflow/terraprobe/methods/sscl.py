@@ -5,7 +5,7 @@ paper's "CoRe only". Section numbers "sec. 4" are those of the specification in 
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -13,9 +13,10 @@ from terraprobe.method import Batch, Note, Source
 from terraprobe.methods._sscl import SHARED_NOTES, DeepLabRecipe, JointMethod
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from terraprobe.chips.store import StoreLayer
+    from terraprobe.models.deeplab import DeepLab
     from terraprobe.normalisation import TowerInput
 
 _COUNT, _DOWN, _ACROSS, _SIGMA, _CHANNELS = range(5)
@@ -29,6 +30,7 @@ class SsclRecipe(DeepLabRecipe):
         drop_share: at most this share of the channels is dropped, at least one.
         cutout_share: of the area that is cut out.
         blur_px: smallest and largest standard deviation of the blur.
+        epochs: passes over the train chips; 0 keeps the encoder as it starts.
     """
 
     degradations: Annotated[
@@ -39,7 +41,7 @@ class SsclRecipe(DeepLabRecipe):
     blur_px: Annotated[
         tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], Source("D", "sec. 4 CoRe: sigma .1 to 2")
     ] = (0.1, 2.0)
-    epochs: Annotated[int, Field(ge=1), Source("D", "sec. 4 CoRe")] = 100
+    epochs: Annotated[int, Field(ge=0), Source("D", "sec. 4 CoRe")] = 100
     lr: Annotated[float, Field(gt=0), Source("D", "sec. 4 CoRe: Adam")] = 1e-4
 
     @model_validator(mode="after")
@@ -57,10 +59,17 @@ class Sscl(JointMethod):
     recipe_model = SsclRecipe
     start_shape = ("towers", "conditioning", "extractor", "features", "despeckle")
     fresh = ("deeplab",)
+    takes_weights = True
+    residual_fresh = ("conv1.weight",)  # it takes features of channels, not an image
     variants = ({"extractor": "early_fusion"},)
     notes = (
         Note("loss", "L1 between the clean chip and what is made of the degraded one", Source("P", "sec. 4 CoRe")),
         Note("first stage", "the extractor of sscl_unifeat, by start; without one, CoRe only", Source("P", "sec. 4")),
+        Note(
+            "ImageNet",
+            "by weights: all but extractor, first convolution and pyramid",
+            Source("D", "sec. 4 Evaluation: extractor and first convolution random"),
+        ),
         Note("dropped channels", "0 in the input, and part of what must be given back", Source("P", "sec. 4 CoRe")),
         Note("cut-out", "one square of all channels, wholly inside", Source("D", "sec. 4 gives no shape")),
         Note(
@@ -91,6 +100,12 @@ class Sscl(JointMethod):
         self.draws = _CHANNELS + self.channels
         self.head = nn.Conv2d(recipe.aspp, self.channels, 1)
         self.network = nn.ModuleDict({"towers": self._towers, "head": self.head})
+
+    @property
+    def residual(self) -> "nn.Module":
+        """The ResNet of DeepLabv3."""
+        deeplab = cast("DeepLab", self.encoder.deeplab)
+        return deeplab.resnet
 
     def degrade(self, images: "Tensor", uniform: "Tensor") -> "Tensor":
         """Degrade each chip by its own random numbers, (B, draws)."""

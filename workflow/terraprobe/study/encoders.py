@@ -54,7 +54,7 @@ class EncoderEntry(Recipe):
         label: chip-level classes that it learns, such as `worldcover_class`; of a supervised method alone.
         start: name of the encoder whose weights it starts from, of the same shape and trained without labels; of its
             seeds the same one, or its only one. Of `bioclim_supervised` and `sscl` alone.
-        weights: a file of published weights that it starts from; of `rsbyol` alone.
+        weights: a file of published weights that it starts from; of `rsbyol` and `sscl` alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
     """
 
@@ -117,6 +117,8 @@ class EncoderEntry(Recipe):
         if self.weights is not None and not load_method(self.method).takes_weights:
             allowed = ", ".join(name for name in METHODS if load_method(name).takes_weights)
             raise ValueError(f"weights: found {self.weights.layout!r}, allowed none: only {allowed} starts from a file")
+        if self.weights is not None and self.start:
+            raise ValueError(f"start: found {self.start!r} beside weights, allowed: one of the two keys")
         return self
 
     @property
