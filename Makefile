@@ -51,7 +51,7 @@ bench-store: $(BENCH_VENV)/installed.lock  ## measure the chip store against its
 		PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.store
 
 # Not limited to one thread: a GPU's host and a CPU's cores are measured whole.
-bench-train: $(BENCH_VENV)/installed.lock  ## measure a training step of bioclim's networks and torchvision's, about three minutes
+bench-train: $(BENCH_VENV)/installed.lock  ## measure training steps of bioclim and rsbyol beside torchvision's and lightly's, about six minutes
 	@PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.train
 
 lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint

@@ -49,6 +49,7 @@ rule all:
     default_target: True
     input:
         f"{ROOT}/report/index.html",
+        restart_files(),
 
 
 onstart:

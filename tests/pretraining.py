@@ -40,6 +40,30 @@ TINY_BIOCLIM: dict[str, Any] = {
     "val_batches": 2,
 }
 TINY_SUPERVISED = {**TINY_BIOCLIM, "classes": ["dark", "mid", "bright"]}
+TINY_RSBYOL: dict[str, Any] = {
+    "width": 4,
+    "blocks": [1, 1, 1, 1],
+    "hidden": 16,
+    "projection": 8,
+    "epochs": 4,
+    "batch_size": 8,
+    "lr": 0.05,
+    "restart_epochs": 1,
+    "val_batches": 2,
+}
+TINY_JOINT: dict[str, Any] = {
+    "towers": {
+        "s1": {"modality": "s1_grd_monthly", "bands": ["m2_VV"]},
+        "s2": {"modality": "s2_rgb_monthly", "bands": ["m2_B04", "m1_B02"]},
+    },
+    "features": 2,
+    "epochs": 3,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "val_batches": 2,
+}
+TINY_DEEPLAB = {**TINY_JOINT, "width": 2, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 8, "aspp_rates": [1, 2]}
+TINY_UNIFEAT = {**TINY_JOINT, "projection": 4, "crop_px": [8, 16]}
 CHANNELS = {"s2_rgb_monthly": 9, "s1_grd_monthly": 9, "s1_coherence": 4}
 
 
@@ -113,6 +137,25 @@ def make_optical(root: Path, seed: int = 0, order: Any = None) -> Path:
     return root
 
 
+def make_pairs(root: Path, seed: int = 0) -> Path:
+    """Write chips of Sentinel-2 and Sentinel-1 that share a pattern; returns the folder.
+
+    Chip 1 lacks all SAR, chip 2 VH, chip 3 all MS bands but B02 and B03, chip 5 B04.
+    """
+    rng = np.random.default_rng(seed)
+    pattern = rng.normal(size=(CHIPS, 1, SIDE // 8, SIDE // 8)).repeat(8, 2).repeat(8, 3)
+    lost = {"s2_l1c": [(3, slice(3, 13)), (3, 0), (5, 3)], "s1_grd": [(1, slice(None)), (2, 1)]}
+    for modality, middle, spread in (("s2_l1c", 3000, 900), ("s1_grd", -2400, 600)):
+        channels = len(MODALITIES[modality].bands)
+        dn = np.round(middle + spread * pattern + spread / 10 * rng.normal(size=(CHIPS, channels, SIDE, SIDE)))
+        valid = np.full((CHIPS, channels), 0.98, np.float32)
+        for gone in lost[modality]:
+            dn[gone], valid[gone] = POISON, 0.3
+        make_store(root / "chips" / modality, modality, dn, valid)
+    _write_chips(root, np.arange(CHIPS))
+    return root
+
+
 def add_classes(root: Path) -> Path:
     """Write `labels.parquet`: classes by the first value of the context; chip 3 (val) and chip 5 have none."""
     chips, context = read_table(root / "chips.parquet"), read_table(root / "context.parquet").set_index("chip_id")
@@ -136,7 +179,15 @@ def pretrain(
     collection: Path, out: Path, seed: int = 0, method: str = "clip3", start: Path | None = None, **overrides: Any
 ) -> Path:
     """Train a tiny encoder, with the collection's context where it has one; returns the encoder's folder."""
-    small = {"clip3": TINY, "bioclim": TINY_BIOCLIM, "bioclim_supervised": TINY_SUPERVISED}[method]
+    small = {
+        "clip3": TINY,
+        "bioclim": TINY_BIOCLIM,
+        "bioclim_supervised": TINY_SUPERVISED,
+        "rsbyol": TINY_RSBYOL,
+        "sscl_unifeat": TINY_UNIFEAT,
+        "sscl": TINY_DEEPLAB,
+        "simsiam": TINY_DEEPLAB,
+    }[method]
     supervised = method == "bioclim_supervised"
     recipe = PretrainRecipe(
         method=method,

@@ -12,6 +12,7 @@ from terraprobe.collections.leakage import LeakageLimit
 from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
 from terraprobe.describe import describe
 from terraprobe.methods import METHODS
+from terraprobe.study.encoders import PublishedWeights
 
 MODELS = {
     "The study": [study.Study],
@@ -21,6 +22,7 @@ MODELS = {
     "collections: leakage_limit": [LeakageLimit],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
+    "encoders: weights": [PublishedWeights],
     "evaluations": [study.Evaluation, study.Classification, study.Reconstruction, study.Segmentation],
     "pools": [study.Pool],
 }

@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 
 from benchmarks.page import PAGE, machine, write_block
 from benchmarks.train.arms import BIGEARTHNET, EUROSAT, PEERS, TRIO, Arm, Work, check_equal
+from benchmarks.train.byol import Pairs, byol_table, measure_byol
 from benchmarks.train.timing import Plan, measure
 from benchmarks.train.verdict import bar_table, judge, time_table
 from terraprobe.devices import count_gpus
@@ -16,7 +18,7 @@ PLAN = Plan(warm_steps=2, rounds=21, steps=1)
 GPU_PLAN = Plan(warm_steps=10, rounds=11, steps=20)
 """A step on a GPU takes milliseconds, and the first ones choose algorithms."""
 
-LIBRARIES = ("torch", "torchvision")
+LIBRARIES = ("torch", "torchvision", "lightly")
 
 
 def on_cpu(work: Work, plan: Plan, peers: Mapping[str, Arm]) -> str:
@@ -54,6 +56,26 @@ def on_gpu(works: Sequence[Work], plan: Plan) -> str:
     return "\n\n".join(parts)
 
 
+def byol(pairs: Pairs, plan: Plan, device: torch.device) -> str:
+    """`rsbyol` beside lightly's BYOL.
+
+    Args:
+        pairs: what is trained on.
+        plan: how much is measured.
+        device: where.
+    """
+    rows = measure_byol(pairs, plan, device)
+    size = f"{pairs.full.batch_size} pairs of one band, {pairs.px} px"
+    what = f"BYOL, {device.type.upper()}: whole steps, {size}, {plan.rounds} rounds."
+    return f"{what}\n\n{byol_table(rows, device.type == 'cpu' and has_bf16_units())}"
+
+
+def has_bf16_units() -> bool:
+    """Whether the processor multiplies bf16 itself (avx512_bf16)."""
+    listed = Path("/proc/cpuinfo")
+    return listed.exists() and "avx512_bf16" in listed.read_text()
+
+
 def no_gpu(found: int, usable: Callable[[], bool]) -> str:
     """Why nothing is measured on a GPU; empty where one can be used.
 
@@ -75,7 +97,10 @@ def _about(work: Work) -> str:
 def main() -> int:
     """Run, print and write. Bars that do not hold are told, and are no failure of the run."""
     try:
-        parts = [machine(LIBRARIES), on_cpu(EUROSAT, PLAN, PEERS), on_gpu([EUROSAT, BIGEARTHNET], GPU_PLAN)]
+        parts = [machine(LIBRARIES), on_cpu(EUROSAT, PLAN, PEERS), byol(Pairs(), PLAN, torch.device("cpu"))]
+        parts += [on_gpu([EUROSAT, BIGEARTHNET], GPU_PLAN)]
+        if torch.cuda.is_available():
+            parts += [byol(Pairs(), GPU_PLAN, torch.device("cuda", 0))]
     except TerraprobeError as error:
         print(f"bench-train: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -101,21 +102,39 @@ def measure(arms: Mapping[str, Arm], work: Work, plan: Plan, device: torch.devic
         device: where.
     """
     peaks = {arm: _peak(build, work, plan, device) for arm, build in arms.items()}
-    trainings = {}
+    trainings: dict[str, Training] = {}
     for arm, build in arms.items():
         torch.manual_seed(0)
         trainings[arm] = Training(build(work), work, device)
         trainings[arm].seconds(plan.warm_steps)
-    names = list(arms)
-    times: dict[str, list[float]] = {arm: [] for arm in names}
-    shuffle = np.random.default_rng(4)
-    for _ in range(plan.rounds):
-        for place in shuffle.permutation(len(names)):
-            times[names[place]].append(trainings[names[place]].seconds(plan.steps))
+    times = take_turns(trainings, plan)
     return [
         Row(arm, count(training.network), len(training.images), tuple(times[arm]), peaks[arm])
         for arm, training in trainings.items()
     ]
+
+
+class Timed(Protocol):
+    """Something that can take steps."""
+
+    def seconds(self, steps: int) -> float:
+        """Wall time of one step, the mean of some."""
+
+
+def take_turns(trainings: Mapping[str, Timed], plan: Plan) -> dict[str, list[float]]:
+    """Seconds for one step of each, a value a round; every round has another order.
+
+    Args:
+        trainings: name to what takes steps, warmed up.
+        plan: how much.
+    """
+    names = list(trainings)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    shuffle = np.random.default_rng(4)
+    for _ in range(plan.rounds):
+        for place in shuffle.permutation(len(names)):
+            times[names[place]].append(trainings[names[place]].seconds(plan.steps))
+    return times
 
 
 def _peak(build: Arm, work: Work, plan: Plan, device: torch.device) -> int:

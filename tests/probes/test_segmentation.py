@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labelled_world import CLASSES, TREE, UNLABELLED_CHIP, WATER, codes_of, inputs, make_labelled, write_labels
-from pretraining import pretrain
+from pretraining import make_collection, pretrain
 from terraprobe.artifacts import read_arrays, read_json, read_table
 from terraprobe.encoders import Encoder, read_weights
 from terraprobe.errors import TerraprobeError
@@ -16,6 +16,7 @@ from terraprobe.probes.labelled_pixels import UNKNOWN, LabelledLand
 from terraprobe.probes.pixel_floors import segment_floors
 from terraprobe.probes.segmentation import segment_chips, select_segmentation
 from terraprobe.probes.segmentation_fit import ProbeRecipe
+from terraprobe.probes.segmentation_model import ProbeModel
 from terraprobe.probes.segmentation_scores import SegmentationRecipe, score_segmentation
 
 RECIPE = {
@@ -147,6 +148,14 @@ def test_a_linear_head_leaves_the_encoder_and_fine_tuning_does_not(land, auto, l
     assert torch.equal(again.module("s2").stem.weight, encoder["stem.weight"])
 
 
+def test_a_decoder_is_learnt_on_frozen_features(land, auto, linear, tmp_path):
+    out = probe(land, auto, tmp_path / "out", protocol="decoder", sizes=[6], repeats=1, lrs=[0.01], steps=3,
+                random_inits=0)  # fmt: skip
+    kept = read_weights(out / "model.safetensors")
+    assert torch.equal(kept["tower.stem.weight"], read_weights(linear / "model.safetensors")["tower.stem.weight"])
+    assert kept["head.0.branches.3.0.weight"].shape == (256, 8, 3, 3) and kept["head.4.weight"].shape[0] == 3
+
+
 def test_bands_of_single_channel_towers_have_heads_of_their_own(land, tmp_path):
     towers = {"visible": {"modality": "s2_l1c", "bands": ["B03", "B04"]},
               "infrared": {"modality": "s2_l1c", "bands": ["B08"]}}  # fmt: skip
@@ -155,6 +164,28 @@ def test_bands_of_single_channel_towers_have_heads_of_their_own(land, tmp_path):
     counts = read_table(out / "bands.parquet")
     found = counts[["tower", "band", "sees"]].drop_duplicates().to_numpy().tolist()
     assert sorted(found) == [["infrared", "B08", "s2_l1c: B08"], ["visible", "B04", "s2_l1c: B04"]]
+
+
+def test_towers_of_a_joint_encoder_are_probed_together_or_as_named(tmp_path):
+    land = make_collection(tmp_path / "land", modalities=("s1_grd_monthly", "s2_rgb_monthly"))
+    codes = np.where(np.arange(32) < 16, TREE, WATER)[None, None].repeat(40, 0).repeat(32, 1)
+    write_labels(land, codes)
+    encoder = pretrain(land, tmp_path / "joint", method="sscl", epochs=1)
+    files = {"chips": land / "chips.parquet", "stores": sorted(land.glob("chips/*/spec.json")), "context": []}
+    files |= {"truth": land / "labels/worldcover/spec.json", "card": encoder / "card.json"}
+    files |= {"weights": encoder / "encoder.safetensors"}
+    small = RECIPE | {"sizes": [0], "repeats": 1, "lrs": [0.1], "steps": 3, "random_inits": 0}
+    found = {}
+    for towers in ((), ("s2", "concat")):
+        recipe, out = ProbeRecipe.model_validate(small | {"towers": towers}), tmp_path / f"out{len(towers)}"
+        select_segmentation(**files, recipe=recipe, selection=out / "selection.json")
+        segment_chips(**files, recipe=recipe, selection=out / "selection.json", counts=out / "counts.parquet",
+                      maps=out / "maps.npz", model=out / "model.safetensors", model_card=out / "card.json")  # fmt: skip
+        found[towers] = read_table(out / "counts.parquet").groupby("tower")["sees"].first().to_dict()
+    both = found[()]["concat"]
+    assert set(found[()]) == {"concat"} and "s1_grd_monthly: m" in both and "s2_rgb_monthly: m" in both
+    assert found["s2", "concat"]["concat"] == both and "s1" not in found["s2", "concat"]["s2"]
+    assert set(dict(ProbeModel.load(out).bands)) <= {"s1_grd_monthly", "s2_rgb_monthly"}
 
 
 @pytest.fixture(scope="module")

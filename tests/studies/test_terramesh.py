@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from dag import snakemake
 
-from terraprobe.artifacts import read_table
+from terraprobe.artifacts import read_json, read_table, sha256_file
 from terraprobe.chips.store import ChipStore
 from terraprobe.cli import main
 
@@ -51,6 +51,18 @@ def test_encoder_and_floors_are_scored_with_few_and_all_labels(results):
     assert summary["n_shots"].nunique() == 2
     assert summary["value"].between(0, 1).all()
     assert (summary["n_test"] == 59).all()
+
+
+def test_byol_learns_from_pairs_and_its_restart_is_an_encoder(results):
+    summary = pd.read_parquet(results / "summary.parquet")
+    for name in ("byol", "byol_restart"):
+        own = summary[(summary["encoder"] == name) & (summary["arm"] == "trained")]
+        assert set(own["modality"]) == {"ms", "sar", "concat"}
+    encoders = results / "encoders"
+    restart = encoders / "byol/encoder-epoch1.safetensors"
+    assert (encoders / "byol_restart/encoder.safetensors").read_bytes() == restart.read_bytes()
+    assert read_json(encoders / "byol_restart/card.json")["start"] == {restart.name: sha256_file(restart)}
+    assert (encoders / "byol/encoder.safetensors").read_bytes() != restart.read_bytes()
 
 
 def test_the_page_calls_the_collection_real_and_the_readers_own(results):

@@ -37,6 +37,7 @@ wildcard_constraints:
     layer="[a-z][a-z0-9_]*",
     shard=r"\d{3}",
     encoder="[a-z][a-z0-9_]*",
+    epoch=r"\d+",
     evaluation="[a-z][a-z0-9_]*",
 
 
@@ -152,9 +153,23 @@ def labels_learnt(encoder):
 
 
 def start_files(encoder):
-    """Card and weights of the encoder that another one starts from, or nothing."""
+    """Card and weights of the encoder that another one starts from, or a file of published weights, or nothing."""
+    published = STUDY.encoder(encoder).weights
+    if published is not None:
+        if not published.path.exists() and not published.path.is_relative_to("results"):
+            raise WorkflowError(f"encoders[{encoder}].weights.file: {published.path} not found. Download and name it.")
+        return [str(published.path)]
     name = STUDY.start_of(encoder)
     return [f"{ROOT}/encoders/{name}/{file}" for file in ("card.json", "encoder.safetensors")] if name else []
+
+
+def restart_files():
+    """Weights after the restarts of the learning rate, of every encoder that has some."""
+    return [
+        f"{ROOT}/encoders/{e.name}/encoder-epoch{epoch}.safetensors"
+        for e in STUDY.members
+        for epoch in e.full_recipe.restarts
+    ]
 
 
 def labels_of(collection):

@@ -31,3 +31,27 @@ rule pretrain_encoder:
         "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --context {input.context}"
         " --labels {input.labels} --start {input.start} --recipe {params.recipe:q} --code {params.code} --weights {output.weights} --card {output.card}"
         " --history {output.history} 2>&1 | tee -i {log} >&2"
+
+
+rule take_restart:
+    """Weights after a restart of the learning rate, out of the training state: an encoder may start from them."""
+    input:
+        card=f"{ROOT}/encoders/{{encoder}}/card.json",
+    output:
+        weights=f"{ROOT}/encoders/{{encoder}}/encoder-epoch{{epoch}}.safetensors",
+    log:
+        f"{ROOT}/logs/take_restart/{{encoder}}-{{epoch}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/take_restart/{{encoder}}-{{epoch}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=lambda w: recipe(epoch=int(w.epoch)),
+        code=code("take-restart"),
+    shell:
+        "python -m terraprobe take-restart --card {input.card} --recipe {params.recipe:q} --code {params.code}"
+        " --weights {output.weights} 2>&1 | tee -i {log} >&2"

@@ -32,6 +32,7 @@ STAGES = {
     "seal-store": "terraprobe.chips.cut:seal_store",
     "measure-labels": "terraprobe.chips.labels:measure_labels",
     "pretrain-encoder": "terraprobe.train:pretrain_encoder",
+    "take-restart": "terraprobe.restarts:take_restart",
     "embed-chips": "terraprobe.embed:embed_chips",
     "predict-classes": "terraprobe.predict:predict_classes",
     "attribute-classes": "terraprobe.attribute:attribute_classes",

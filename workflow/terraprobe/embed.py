@@ -2,8 +2,8 @@
 
 An embedding is a tower's output, averaged over the chip's usable channels where the tower takes one at a time; in paper
 mode it is that of one random usable channel. A tower that takes whole chips embeds those whose bands are all usable.
-All towers together are their embeddings side by side; of a joint encoder, the embedding of all channels at once,
-and a tower is what it makes of that tower's channels alone.
+All towers together are their embeddings side by side. A joint encoder embeds those that the collection has at once, in
+the chips that have them all.
 """
 
 import hashlib
@@ -118,11 +118,13 @@ def _identity(family: dict[str, Encoder]) -> dict[str, str]:
 def _embed_all(family: dict[str, Encoder], land: Land, usable: dict[str, NDArray[np.bool_]]) -> Any:
     """Rows of one encoder: trained and untrained, every tower and all of them together."""
     inputs = family["trained"].inputs
-    towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
+    if family["trained"].joint and len(usable) > 1:
+        towers = {CONCAT: _embed_together(family, land, usable)}
+    else:
+        towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
     parts = [_rows(land.table, tower, init, name) for init in family for name, tower in towers.items()]
     if len(towers) == len(inputs) > 1:
-        whole = _embed_together(family, land, towers) if family["trained"].joint else _concat(towers)
-        parts += [_rows(land.table, whole, init, CONCAT) for init in family]
+        parts += [_rows(land.table, _concat(towers), init, CONCAT) for init in family]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -146,16 +148,22 @@ def _embed_tower(family: dict[str, Encoder], tower: str, land: Land, usable: NDA
     return _Tower(having, used[having] * wanted.sample_bands, means)
 
 
-def _embed_together(family: dict[str, Encoder], land: Land, towers: dict[str, _Tower]) -> _Tower:
-    """The channels of all towers at once, for the chips that have them all."""
-    trained, (chips, used) = family["trained"], _having_all(towers)
-    first, alone = next(iter(towers.items()))
-    parts = {init: [values[:0]] for init, values in alone.embeddings.items()}
+def _embed_together(family: dict[str, Encoder], land: Land, usable: dict[str, NDArray[np.bool_]]) -> _Tower:
+    """The channels of several towers at once, for the chips that have them all."""
+    trained = family["trained"]
+    chips = np.flatnonzero(np.concatenate(list(usable.values()), axis=1).all(axis=1))
+    if not len(chips):
+        raise TerraprobeError(
+            f"encoder {trained.name}, collection {land.name}: no chip has all bands of {', '.join(usable)}, which "
+            "enter together. Look at the valid shares of the stores, or do not embed the collection with this encoder."
+        )
+    parts: dict[str, list[NDArray[np.float32]]] = {init: [] for init in family}
     for rows in _batches(len(chips), trained):
-        images = trained.joint_images(land.stores, chips[rows])
+        images = trained.joint_images(land.stores, chips[rows], list(usable))
         for init, encoder in family.items():
-            parts[init].append(encoder.forward(first, (images,)).cpu().numpy())
-    return _Tower(chips, used, {init: np.concatenate(rows) for init, rows in parts.items()})
+            parts[init].append(encoder.forward(next(iter(usable)), (images,)).cpu().numpy())
+    used = np.full(len(chips), sum(trained.inputs[name].sample_bands for name in usable), np.intp)
+    return _Tower(chips, used, {init: np.concatenate(found) for init, found in parts.items()})
 
 
 def _batches(count: int, encoder: Encoder) -> Iterator[slice]:
@@ -178,22 +186,16 @@ def _one_each(usable: NDArray[np.bool_], ids: NDArray[Any], tower: str, seed: in
 
 def _concat(towers: dict[str, _Tower]) -> _Tower:
     """All towers side by side, for the chips that have them all."""
-    chips, used = _having_all(towers)
+    shared = sorted(set.intersection(*(set(tower.chips.tolist()) for tower in towers.values())))
+    chips = np.array(shared, dtype=np.intp)
     places = {name: np.searchsorted(tower.chips, chips) for name, tower in towers.items()}
+    used = np.sum([towers[name].used[place] for name, place in places.items()], axis=0)
     inits = next(iter(towers.values())).embeddings
     embeddings = {
         init: np.concatenate([towers[name].embeddings[init][place] for name, place in places.items()], axis=1)
         for init in inits
     }
     return _Tower(chips, used, embeddings)
-
-
-def _having_all(towers: dict[str, _Tower]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Chips that have every tower, and how many channels of each they have in all, (n,) and (n,)."""
-    shared = sorted(set.intersection(*(set(tower.chips.tolist()) for tower in towers.values())))
-    chips = np.array(shared, dtype=np.intp)
-    used = [tower.used[np.searchsorted(tower.chips, chips)] for tower in towers.values()]
-    return chips, np.sum(used, axis=0)
 
 
 def _rows(table: Any, tower: _Tower, init: str, modality: str) -> Any:

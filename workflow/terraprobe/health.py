@@ -41,9 +41,14 @@ class Health:
     std: float
     rank: float
 
-    def collapsed(self, untrained: "Health") -> bool:
-        """Whether this tower has collapsed, by the untrained one's own spread on the same chips."""
-        least = max(RANK_SHARE * untrained.rank, 1 + DIRECTIONS_SHARE * (untrained.rank - 1))
+    def collapsed(self, untrained: "Health", rank_share: float = RANK_SHARE) -> bool:
+        """Whether this tower has collapsed, by the untrained one's own spread on the same chips.
+
+        Args:
+            untrained: spread before training.
+            rank_share: least share of its rank.
+        """
+        least = max(rank_share * untrained.rank, 1 + DIRECTIONS_SHARE * (untrained.rank - 1))
         return self.rank < least or self.std < STD_SHARE * untrained.std
 
 

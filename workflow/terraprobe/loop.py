@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from terraprobe.checkpoints import StateFolder
+from terraprobe.encoders import write_weights
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import MIN_CHIPS, PATIENCE, Health, health_columns, measure_health
 from terraprobe.method import Batch, Method
 from terraprobe.pool import ChipPool
+from terraprobe.restarts import restart_path
 from terraprobe.signals import asked_to_stop
 from terraprobe.stage import progress
 
@@ -98,6 +100,8 @@ class Trainer:
         self._resume()
         if not self.untrained:
             self.untrained = self._health()
+        if not self.steps:
+            self._end_epoch()  # epoch 0: what training would start from
         last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
         with asked_to_stop() as asked:
             while not self._finished():
@@ -158,23 +162,27 @@ class Trainer:
         self.done.append((value, float(norm)))
         self.step += 1
 
+    def _kept(self) -> dict[str, Tensor]:
+        return {k: v.detach().cpu().clone() for k, v in self.method.kept.state_dict().items()}
+
     def _end_epoch(self) -> None:
         epoch = self.step // self.epoch_steps
-        losses, norms = np.array(self.done).T
+        losses, norms = np.array(self.done or [(np.nan, np.nan)]).T
         self.done = []
         val_loss = self._validate()
         accuracy = {"val_accuracy": self._accuracy()} if self.method.supervised else {}
-        gain = accuracy.get("val_accuracy", -val_loss)
+        gain = epoch if self.method.keeps_last else accuracy.get("val_accuracy", -val_loss)
         if gain > self.best["gain"]:
-            state = {k: v.detach().cpu().clone() for k, v in self.method.kept.state_dict().items()}
-            self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": state}
+            self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": self._kept()}
+        if epoch in self.recipe.restarts:
+            write_weights(restart_path(self.folder.path, epoch), self._kept())
         row = {
             "step": self.step,
             "epoch": epoch,
             "loss": float(losses.mean()),
             "val_loss": val_loss,
             **accuracy,
-            "lr": self.method.learning_rate(self.step - 1, self.steps),
+            "lr": self.method.learning_rate(self.step - 1, self.steps) if self.steps else 0.0,
             "grad_norm": float(norms.mean()),
         }
         health = self._health()
@@ -197,7 +205,7 @@ class Trainer:
             return
         for tower, now in health.items():
             start = self.untrained[tower]
-            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start) else 0
+            self.strikes[tower] = self.strikes.get(tower, 0) + 1 if now.collapsed(start, self.method.rank_share) else 0
             if self.strikes[tower] >= PATIENCE:
                 raise TerraprobeError(
                     f"tower {tower} has collapsed: after epoch {epoch} its embeddings of {self.watched[tower]} "

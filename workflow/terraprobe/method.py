@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.errors import TerraprobeError
+from terraprobe.health import RANK_SHARE
 from terraprobe.stage import Recipe
+from terraprobe.towers import SHARED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,6 +89,11 @@ class TrainRecipe(Recipe):
     val_batches: Annotated[int, Field(ge=1), Source("D", "the same kind of batch and draw as in training")] = 8
     cpu_threads: Annotated[int, Field(ge=1), Source("D", "equal bytes need an equal thread count")] = 1
 
+    @property
+    def restarts(self) -> tuple[int, ...]:
+        """Epochs before the last after which the weights are kept too."""
+        return ()
+
     def check_chip(self, chip_px: int) -> None:
         """Refuse chips that the towers cannot take.
 
@@ -134,6 +141,14 @@ class Method(ABC):
             what they take.
         joint: of a shared network: whether all towers enter it together, one after the other along the channels in the
             order of their names; the channels of a tower that is not given are zero.
+        keeps_last: whether the last epoch's weights are kept, as validation loss says nothing about them.
+        takes_weights: whether its one network can start from published weights of a ResNet.
+        residual_fresh: names of that ResNet's weights that they do not set.
+        start_shape: keys of the recipe that an encoder must have alike to start this one's training; none: training
+            starts afresh.
+        fresh: parts of the towers that such an encoder need not have.
+        variants: differences of the recipe whose parameters `terraprobe describe` counts beside the recipe's own.
+        rank_share: least share of the untrained network's effective rank that is no collapse.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
     """
@@ -146,6 +161,13 @@ class Method(ABC):
     autoencoder: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    keeps_last: ClassVar[bool] = False
+    takes_weights: ClassVar[bool] = False
+    residual_fresh: ClassVar[tuple[str, ...]] = ()
+    start_shape: ClassVar[tuple[str, ...]] = ()
+    fresh: ClassVar[tuple[str, ...]] = ()
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    rank_share: ClassVar[float] = RANK_SHARE
     draws: int
     network: "nn.Module"
 
@@ -213,6 +235,11 @@ class Method(ABC):
         """The towers in training."""
 
     @property
+    def residual(self) -> "nn.Module":
+        """The ResNet that published weights are for; of a method that takes them."""
+        return self.towers[SHARED]
+
+    @property
     def kept(self) -> "nn.ModuleDict":
         """What the best checkpoint is kept of: the towers, and the decoder of an autoencoder beside them."""
         return self.towers
@@ -247,6 +274,10 @@ class Method(ABC):
     def patience(self) -> int | None:
         """Epochs without a gain on validation chips after which training ends; None: it goes on to the last one."""
         return None
+
+    def after_start(self) -> None:
+        """What follows when the towers were given weights to start from: copies of them."""
+        return
 
     def after_step(self) -> None:
         """What follows an optimiser step: a clamp, a moving average."""

@@ -47,8 +47,13 @@ class TowerRecipe(Recipe):
         return MODALITIES[self.modality].bands if self.bands is None else self.bands
 
 
-def check_tower(name: str, tower: TowerRecipe) -> None:
+def check_tower(name: str, tower: TowerRecipe, *, repeats: bool = False) -> None:
     """Refuse a tower that no method could build.
+
+    Args:
+        name: of the tower.
+        tower: what it sees.
+        repeats: whether it may see a band twice, as the VV-VH-VV of `rsbyol`.
 
     Raises:
         ValueError: its name is no name, or the modality table lacks its modality or one of its bands.
@@ -73,5 +78,5 @@ def check_tower(name: str, tower: TowerRecipe) -> None:
     unknown = [band for band in tower.band_names if band not in allowed]
     if unknown or not tower.band_names:
         raise ValueError(f"towers.{name}.bands: found {list(tower.band_names)}, allowed {', '.join(allowed)}")
-    if len(set(tower.band_names)) < len(tower.band_names):
+    if not repeats and len(set(tower.band_names)) < len(tower.band_names):
         raise ValueError(f"towers.{name}.bands: {list(tower.band_names)} names one twice")

@@ -8,15 +8,18 @@ from typing import Any
 import torch
 from pydantic import ValidationError, model_validator
 
-from terraprobe.artifacts import digest, write_json, write_table
+from terraprobe.artifacts import digest, sha256_file, write_json, write_table
 from terraprobe.checkpoints import StateFolder
 from terraprobe.classlists import has_classes
 from terraprobe.digest import code_digest
 from terraprobe.encoders import count_parameters, write_weights
+from terraprobe.errors import TerraprobeError
 from terraprobe.loop import Trained, Trainer
 from terraprobe.method import TrainRecipe, sourced
 from terraprobe.methods import METHODS, load_method, recipe_model
 from terraprobe.pool import ChipPool
+from terraprobe.published import LAYOUTS, load_published
+from terraprobe.restarts import restart_digests
 from terraprobe.stage import Ins, Out, Recipe, progress
 from terraprobe.start import Start
 
@@ -30,18 +33,22 @@ class PretrainRecipe(Recipe):
         seed: of initialisation, order and draws.
         recipe: what differs from the method's own recipe.
         label: chip-level classes that a supervised method learns; empty for any other.
+        layout: of the published weights that training starts from; empty where it starts from none.
     """
 
     method: str
     collections: list[str]
     seed: int = 0
     label: str = ""
+    layout: str = ""
     recipe: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _recipe_fits(self) -> "PretrainRecipe":
         if self.method not in METHODS:
             raise ValueError(f"method: found {self.method!r}, allowed {', '.join(METHODS)}")
+        if self.layout and self.layout not in LAYOUTS:
+            raise ValueError(f"layout: found {self.layout!r}, allowed {', '.join(LAYOUTS)}")
         try:
             _ = self.full
         except ValidationError as error:
@@ -68,7 +75,8 @@ def pretrain_encoder(
         stores: `spec.json` of every store that a tower reads.
         context: `context.parquet` of each collection where the recipe asks for conditioning; nothing elsewhere.
         labels: `labels.parquet` of each collection where the method is supervised; nothing elsewhere.
-        start: `card.json` and `encoder.safetensors` of the encoder that training starts from; nothing: fresh weights.
+        start: `card.json` and `encoder.safetensors` of the encoder that training starts from, or the file of published
+            weights whose layout the recipe names; nothing: fresh weights.
         recipe: method, seed and what differs from the method's recipe.
         weights: `encoder.safetensors`, the towers of the best checkpoint, and the decoder of an autoencoder.
         card: `card.json`: what they are and what they were made of.
@@ -79,13 +87,19 @@ def pretrain_encoder(
         SystemExit: with status 75 after SIGTERM, SIGUSR1 or SIGINT; the same command goes on.
     """
     settings = recipe.full
+    if recipe.layout and len(start) != 1:
+        raise TerraprobeError(f"start: found {len(start)} files, allowed one, of published weights in {recipe.layout}.")
     torch.set_num_threads(settings.cpu_threads)
     pool = ChipPool(chips, stores, context, labels, recipe.label)
-    begun = Start.read(start[0], start[1]) if start else None
+    begun = Start.read(start[0], start[1]) if start and not recipe.layout else None
     pool.preload()
     method = _build(recipe, settings, pool, begun)
-    data = pool.content_digest()
     origin = {begun.name: begun.sha256} if begun else {}
+    if recipe.layout:
+        load_published(start[0], recipe.layout, method.residual, method.residual_fresh)
+        method.after_start()
+        origin = {start[0].name: sha256_file(start[0])}
+    data = pool.content_digest()
     trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, [data, origin])))
     left_out = sum(_left_out(trainer).values())
     progress(
@@ -95,7 +109,8 @@ def pretrain_encoder(
     trained = trainer.run()
     write_weights(weights, trained.towers)
     write_table(history, _history_frame(trained))
-    write_json(card, _card(recipe, settings, trainer, trained, data) | ({"start": origin} if origin else {}))
+    extra = {"start": origin, "restarts": restart_digests(trainer.folder.path, settings.restarts)}
+    write_json(card, _card(recipe, settings, trainer, trained, data) | {k: v for k, v in extra.items() if v})
     write_json(card.with_name("cost.json"), _cost(trainer, trained))
 
 
@@ -108,7 +123,7 @@ def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool, start: Start |
     torch.manual_seed(recipe.seed)
     built = method(settings, inputs, pool.layers, pool.chip_px)
     if start is not None:
-        start.load_into(built.towers)
+        start.load_into(built.towers, method.start_shape, method.fresh)
     return built
 
 
@@ -177,5 +192,5 @@ def _cost(trainer: Trainer, trained: Trained) -> dict[str, Any]:
         "precision": "bf16" if trainer.bf16 else "fp32",
         "threads": torch.get_num_threads(),
         "seconds": round(trained.seconds, 1),
-        "seconds_per_step": round(trained.seconds / trainer.step, 4),
+        "seconds_per_step": round(trained.seconds / max(trainer.step, 1), 4),
     }

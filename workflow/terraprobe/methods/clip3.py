@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from terraprobe.draws import draw_usable
 from terraprobe.method import Batch, Method, Note, Source, TrainRecipe
 from terraprobe.towers import TowerRecipe, check_tower
 
@@ -227,22 +228,6 @@ def _columns(pool: "ChipPool", tower: "TowerInput") -> NDArray[np.intp]:
 def _usable(pool: "ChipPool", tower: "TowerInput") -> NDArray[np.bool_]:
     """Usable channels among the tower's own, (chip, band)."""
     return pool.usable(tower.modality)[:, _columns(pool, tower)]
-
-
-def draw_usable(usable: NDArray[np.bool_], uniform: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Pick one usable channel a row.
-
-    Args:
-        usable: (row, channel).
-        uniform: random numbers in [0, 1), (row,).
-
-    Returns:
-        Channel of each row, -1 where none is usable.
-    """
-    order = np.cumsum(usable, axis=1)
-    count = order[:, -1]
-    wanted = np.floor(uniform * count).astype(np.intp) + 1
-    return np.where(count > 0, np.argmax(order >= wanted[:, None], axis=1), -1)
 
 
 def pairwise_loss(

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch itself uses
 
+from terraprobe.models.deeplab import Pyramid
+
 
 def linear_head(channels: int, classes: int) -> nn.Sequential:
     """A 1 x 1 convolution on features brought to mean 0 and variance 1.
@@ -15,6 +17,26 @@ def linear_head(channels: int, classes: int) -> nn.Sequential:
         classes: how many.
     """
     return nn.Sequential(nn.BatchNorm2d(channels, affine=False), nn.Conv2d(channels, classes, 1))
+
+
+PYRAMID, RATES = 256, (6, 12, 18)
+"""Channels and dilations of the pyramid: DeepLabv3 (Chen et al. 2017) at output stride 16."""
+
+
+def decoder_head(channels: int, classes: int) -> nn.Sequential:
+    """The head of DeepLabv3: atrous spatial pyramid pooling, a 3 x 3 and a 1 x 1 convolution.
+
+    Args:
+        channels: of the features.
+        classes: how many.
+    """
+    return nn.Sequential(
+        Pyramid(channels, PYRAMID, RATES),
+        nn.Conv2d(PYRAMID, PYRAMID, 3, padding=1, bias=False),
+        nn.BatchNorm2d(PYRAMID),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(PYRAMID, classes, 1),
+    )
 
 
 class Segmenter(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - the name that PyTorch itsel
 from terraprobe.chips.store import ChipStore
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
-from terraprobe.models.segmenter import Segmenter, full_size, linear_head
+from terraprobe.models.segmenter import Segmenter, decoder_head, full_size, linear_head
 from terraprobe.probes.labelled_pixels import UNKNOWN, LabelledLand
 from terraprobe.stage import Recipe
 from terraprobe.towers import CONCAT
@@ -41,7 +41,7 @@ class ProbeRecipe(Recipe):
         collection: whose chips.
         label: layer of pixel classes.
         classes: name to the layer's classes that it stands for.
-        protocol: `linear` or `finetune`.
+        protocol: `linear`, `decoder` or `finetune`.
         bands: of towers that take a channel at a time, those that are probed; empty: all.
         towers: that are probed; empty: of a joint encoder all together, of any other each.
         sizes: numbers of labelled train chips, 0 = all.
@@ -60,7 +60,7 @@ class ProbeRecipe(Recipe):
     collection: str
     label: str
     classes: dict[str, tuple[str, ...]] = Field(min_length=2)
-    protocol: Literal["linear", "finetune"] = "linear"
+    protocol: Literal["linear", "decoder", "finetune"] = "linear"
     bands: tuple[str, ...] = ()
     towers: tuple[str, ...] = ()
     sizes: tuple[int, ...]
@@ -297,7 +297,7 @@ def fit(view: View, chips: NDArray[np.intp], recipe: ProbeRecipe, lr: float, rep
 
 def build_head(protocol: str, channels: int, classes: int) -> nn.Module:
     """A fresh head of a protocol."""
-    return linear_head(channels, classes)
+    return (decoder_head if protocol == "decoder" else linear_head)(channels, classes)
 
 
 def _optimiser(module: nn.Module, recipe: ProbeRecipe, lr: float) -> torch.optim.Optimizer:

@@ -97,6 +97,7 @@ def _reconstruction(evaluation: "Reconstruction", study: Study) -> Reconstructio
 
 _PROTOCOLS = {
     "linear": "a 1 x 1 convolution on the features of the frozen encoder",
+    "decoder": "a DeepLabv3 head on the features of the frozen encoder",
     "finetune": "a 1 x 1 convolution on the features of the encoder, which is trained with it",
 }
 

@@ -1,15 +1,42 @@
 """What is pretrained."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from terraprobe.explain import explain
 from terraprobe.methods import METHODS, load_method, recipe_model
+from terraprobe.published import LAYOUTS
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class PublishedWeights(Recipe):
+    """Weights from a file that an encoder starts from.
+
+    Attributes:
+        file: safetensors, or what `torch.save` wrote of tensors. No code of it runs.
+        layout: `resnet50` (ImageNet: torchvision, timm), `deeplabv3_resnet50` (COCO: torchvision), `byol`
+            (ImageNet-BYOL: yaox12/BYOL-PyTorch), `seco` (ServiceNow/seasonal-contrast), `terraprobe` (an encoder of
+            the same method).
+    """
+
+    file: str = Field(min_length=1)
+    layout: str
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, layout: str) -> str:
+        check_names([layout], LAYOUTS)
+        return layout
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.file).expanduser()
 
 
 class EncoderEntry(Recipe):
@@ -26,7 +53,8 @@ class EncoderEntry(Recipe):
         arm: name that pools hold it under, beside entries trained on other collections; its own where none is given.
         label: chip-level classes that it learns, such as `worldcover_class`; of a supervised method alone.
         start: name of the encoder whose weights it starts from, of the same shape and trained without labels; of its
-            seeds the same one, or its only one. Of a supervised method alone.
+            seeds the same one, or its only one. Of `bioclim_supervised` and `sscl` alone.
+        weights: a file of published weights that it starts from; of `rsbyol` and `sscl` alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
     """
 
@@ -38,6 +66,7 @@ class EncoderEntry(Recipe):
     arm: Name | Literal[""] = ""
     label: str = ""
     start: str = ""
+    weights: PublishedWeights | None = None
     recipe: dict[str, Any] = {}
 
     @field_validator("name", "arm")
@@ -71,15 +100,25 @@ class EncoderEntry(Recipe):
 
     @model_validator(mode="after")
     def _labels_fit(self) -> "EncoderEntry":
-        if not self.supervised:
-            for key in ("label", "start"):
-                if getattr(self, key):
-                    allowed = ", ".join(name for name in METHODS if load_method(name).supervised)
-                    found = getattr(self, key)
-                    raise ValueError(f"{key}: found {found!r}, allowed none: {self.method} learns without labels, as "
-                                     f"all methods but {allowed} do")  # fmt: skip
-        elif not self.label:
+        if self.supervised and not self.label:
             raise ValueError(f"label: required, {self.method} learns chip-level classes such as worldcover_class")
+        if self.label and not self.supervised:
+            allowed = ", ".join(name for name in METHODS if load_method(name).supervised)
+            raise ValueError(f"label: found {self.label!r}, allowed none: {self.method} learns without labels, as all "
+                             f"methods but {allowed} do")  # fmt: skip
+        if self.start and not load_method(self.method).start_shape:
+            allowed = ", ".join(name for name in METHODS if load_method(name).start_shape)
+            raise ValueError(f"start: found {self.start!r}, allowed none: {self.method} starts afresh, as all methods "
+                             f"but {allowed} do")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> "EncoderEntry":
+        if self.weights is not None and not load_method(self.method).takes_weights:
+            allowed = ", ".join(name for name in METHODS if load_method(name).takes_weights)
+            raise ValueError(f"weights: found {self.weights.layout!r}, allowed none: only {allowed} starts from a file")
+        if self.weights is not None and self.start:
+            raise ValueError(f"start: found {self.start!r} beside weights, allowed: one of the two keys")
         return self
 
     @property

@@ -32,8 +32,8 @@ class Segmentation(Recipe):
         classes: name to the layer's classes that it stands for, so that some can be merged; those of none count as
             unlabelled. All of the layer's classes, each by itself, where nothing is named.
         encoders: names, or `all` that learnt without labels and can embed the collection.
-        protocol: `linear`: a 1 x 1 convolution on frozen features; `finetune`: the head of `linear`, and the encoder
-            trained with it.
+        protocol: `linear`: a 1 x 1 convolution on frozen features; `decoder`: a DeepLabv3 head on frozen features;
+            `finetune`: the head of `linear`, and the encoder trained with it.
         bands: of towers that take a channel at a time, those that are probed, each by a head of its own; all of them
             where none is named. A tower whose channels have no names is left out.
         towers: that are probed, by name; `concat` is all towers of an encoder that takes them together. Where none is
@@ -56,7 +56,7 @@ class Segmentation(Recipe):
     label: str
     classes: dict[Name, list[str]] = {}
     encoders: Literal["all"] | list[str] = "all"
-    protocol: Literal["linear", "finetune"] = "linear"
+    protocol: Literal["linear", "decoder", "finetune"] = "linear"
     bands: list[str] = []
     towers: list[str] = []
     sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([100, "full"], min_length=1)

@@ -16,6 +16,7 @@ from terraprobe.study.labelled import (
     check_classification,
     check_pool,
     check_reconstruction,
+    check_start,
     check_supervised,
     check_tasks,
     classes_of,
@@ -74,6 +75,8 @@ class Study(Recipe):
             self._check_towers(encoder)
             if encoder.supervised:
                 check_supervised(self, encoder)
+            if encoder.start:
+                check_start(self, encoder)
         for evaluation in self.evaluations:
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
@@ -119,7 +122,12 @@ class Study(Recipe):
         for tower, spec in encoder.full_recipe.towers.items():
             where = f"encoders[{encoder.name}].recipe.towers[{tower}]"
             check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
-            check_names(spec.bands or [], MODALITIES[spec.modality].bands, f"{where}.bands", f"of {spec.modality}")
+            check_names(
+                dict.fromkeys(spec.bands or ()),
+                MODALITIES[spec.modality].bands,
+                f"{where}.bands",
+                f"of {spec.modality}",
+            )
         try:
             encoder.full_recipe.check_chip(sides[0])
         except ValueError as error:
@@ -247,7 +255,9 @@ class Study(Recipe):
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
         encoder = self.encoder(name)
-        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start"})
+        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start", "weights"})
+        if encoder.weights is not None:
+            content["layout"] = encoder.weights.layout
         if encoder.supervised:
             collection = self.collection(encoder.collections[0])
             filled = {"classes": classes_of(collection, encoder.label), **content["recipe"]}
