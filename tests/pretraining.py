@@ -51,6 +51,19 @@ TINY_RSBYOL: dict[str, Any] = {
     "restart_epochs": 1,
     "val_batches": 2,
 }
+TINY_JOINT: dict[str, Any] = {
+    "towers": {
+        "s1": {"modality": "s1_grd_monthly", "bands": ["m2_VV"]},
+        "s2": {"modality": "s2_rgb_monthly", "bands": ["m2_B04", "m1_B02"]},
+    },
+    "features": 2,
+    "epochs": 3,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "val_batches": 2,
+}
+TINY_DEEPLAB = {**TINY_JOINT, "width": 2, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 8, "aspp_rates": [1, 2]}
+TINY_UNIFEAT = {**TINY_JOINT, "projection": 4, "crop_px": [8, 16]}
 CHANNELS = {"s2_rgb_monthly": 9, "s1_grd_monthly": 9, "s1_coherence": 4}
 
 
@@ -166,9 +179,15 @@ def pretrain(
     collection: Path, out: Path, seed: int = 0, method: str = "clip3", start: Path | None = None, **overrides: Any
 ) -> Path:
     """Train a tiny encoder, with the collection's context where it has one; returns the encoder's folder."""
-    small = {"clip3": TINY, "bioclim": TINY_BIOCLIM, "bioclim_supervised": TINY_SUPERVISED, "rsbyol": TINY_RSBYOL}[
-        method
-    ]
+    small = {
+        "clip3": TINY,
+        "bioclim": TINY_BIOCLIM,
+        "bioclim_supervised": TINY_SUPERVISED,
+        "rsbyol": TINY_RSBYOL,
+        "sscl_unifeat": TINY_UNIFEAT,
+        "sscl": TINY_DEEPLAB,
+        "simsiam": TINY_DEEPLAB,
+    }[method]
     supervised = method == "bioclim_supervised"
     recipe = PretrainRecipe(
         method=method,

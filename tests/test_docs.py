@@ -23,7 +23,7 @@ MODELS = {
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
     "encoders: weights": [PublishedWeights],
-    "evaluations": [study.Evaluation, study.Classification, study.Reconstruction],
+    "evaluations": [study.Evaluation, study.Classification, study.Reconstruction, study.Segmentation],
     "pools": [study.Pool],
 }
 """Sections of docs/study.md."""

@@ -54,6 +54,24 @@ def test_it_runs_to_the_report(finished):
     assert "auto (s2) was trained without labels on" in html
 
 
+def test_pixels_are_scored_and_drawn(finished):
+    results = finished / "results/mini_supervised"
+    scores = pd.read_parquet(results / "segmentation/pixels.parquet")
+    miou = scores[scores["metric"] == "miou"]
+    assert {*zip(miou["init"], miou["tower"], miou["size"], strict=True)} == {
+        (init, tower, size)
+        for init, tower in (("trained", "s2"), ("untrained", "s2"), ("", "pixel values"), ("", "majority class"))
+        for size in (8, 0)
+    }
+    assert miou["value"].between(0, 1).all() and (miou["low"] <= miou["high"]).all()
+    assert (results / "segmentation/pixels/auto/model.safetensors").exists()
+    html = (results / "report/index.html").read_text()
+    for part in ("segmentation-pixels", "segmentation-differences-pixels", "segmentation-classes-pixels"):
+        assert f'id="table-{part}"' in html
+    for figure in ("maps", "labels", "classes"):
+        assert (results / f"report/figures/segmentation-pixels-{figure}.png").exists()
+
+
 def test_autoencoders_are_scored_and_drawn(finished):
     results = finished / "results/mini_supervised"
     scores = pd.read_parquet(results / "reconstruction/images.parquet")

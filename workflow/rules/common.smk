@@ -250,3 +250,31 @@ def reconstruction_files(kind=""):
 def class_files(kind=""):
     """One file of every evaluation of heads."""
     return [f"{ROOT}/classes/{v.name}{kind}.parquet" for v in STUDY.classifications]
+
+
+def segmented(evaluation):
+    """The collection whose pixels are judged."""
+    return STUDY.segmentation(evaluation).collection
+
+
+def pixel_labels(w):
+    """The sealed store of the classes that an evaluation of pixels judges."""
+    evaluation = STUDY.segmentation(w.evaluation)
+    return f"{ROOT}/collections/{evaluation.collection}/labels/{evaluation.label}/spec.json"
+
+
+def segmenting(w):
+    """Encoders that an evaluation of pixels compares."""
+    return STUDY.judged(STUDY.segmentation(w.evaluation))
+
+
+def segmentation_files(kind=""):
+    """One file of every evaluation of pixels."""
+    return [f"{ROOT}/segmentation/{v.name}{kind}.parquet" for v in STUDY.segmentations]
+
+
+def segmented_maps():
+    """What probes call a few test chips; of several seeds the first."""
+    first = {e.members[0].name for e in STUDY.encoders}
+    judged = [(v.name, e) for v in STUDY.segmentations for e in STUDY.judged(v) if e in first]
+    return [f"{ROOT}/segmentation/{v}/{e}.npz" for v, e in judged]

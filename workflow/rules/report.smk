@@ -80,6 +80,10 @@ rule write_report:
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
         images=reconstructed_images(),
+        segmentation=segmentation_files(),
+        segmentation_classes=segmentation_files(".classes"),
+        segmentation_differences=segmentation_files(".differences"),
+        pixel_maps=segmented_maps(),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
     output:
         page=f"{ROOT}/report/index.html",
@@ -102,5 +106,7 @@ rule write_report:
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
         " --class-regions {input.class_regions} --class-pools {input.class_pools} --attributions {input.attributions}"
         " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
-        " --images {input.images} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
+        " --images {input.images} --segmentation {input.segmentation}"
+        " --segmentation-classes {input.segmentation_classes}"
+        " --segmentation-differences {input.segmentation_differences} --pixel-maps {input.pixel_maps} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

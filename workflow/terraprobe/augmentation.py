@@ -36,6 +36,7 @@ class Augmentation:
         erase_share: how many images lose a rectangle.
         erase_area: smallest and largest share of the image that it covers.
         grey_share: how many images of several channels become grey.
+        limits: of the values; those that the interpolation brings beyond are clipped.
     """
 
     crop_area: tuple[float, float]
@@ -45,16 +46,17 @@ class Augmentation:
     erase_share: float
     erase_area: tuple[float, float]
     grey_share: float
+    limits: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, images: "Tensor", uniform: "Tensor") -> "Tensor":
         """A view of every image.
 
         Args:
-            images: in [0, 1], (B, C, H, W) with H = W.
+            images: within the limits, (B, C, H, W) with H = W.
             uniform: random numbers in [0, 1), (B, DRAWS).
 
         Returns:
-            In [0, 1], (B, C, H, W): cropped, flipped and rotated in one bicubic interpolation, then some of them grey,
+            Within the limits, (B, C, H, W): cropped, flipped and rotated in one bicubic interpolation, then some grey,
             some blurred, some with an erased rectangle.
         """
         geometry, blur, erase = uniform[:, :7], uniform[:, 7:9], uniform[:, 9:14]
@@ -81,7 +83,7 @@ class Augmentation:
         y = sine * across + cosine * down + centre_y[:, None, None]
         grid = torch.stack([x, y], dim=3)
         # Overshoots of the cubic interpolation would leave the range that the network is used to.
-        return F.grid_sample(images, grid, "bicubic", "reflection", align_corners=False).clamp_(0, 1)
+        return F.grid_sample(images, grid, "bicubic", "reflection", align_corners=False).clamp_(*self.limits)
 
     def _grey(self, images: "Tensor", u: "Tensor") -> "Tensor":
         """The mean of the channels in each of them, for some images."""

@@ -43,6 +43,10 @@ STAGES = {
     "pool-classes": "terraprobe.probes.class_pools:pool_classes",
     "reconstruct-chips": "terraprobe.probes.reconstruction:reconstruct_chips",
     "score-reconstruction": "terraprobe.probes.reconstruction_scores:score_reconstruction",
+    "select-segmentation": "terraprobe.probes.segmentation:select_segmentation",
+    "segment-chips": "terraprobe.probes.segmentation:segment_chips",
+    "segment-floors": "terraprobe.probes.pixel_floors:segment_floors",
+    "score-segmentation": "terraprobe.probes.segmentation_scores:score_segmentation",
     "gather-scores": "terraprobe.probes.scores:gather_scores",
     "project-embeddings": "terraprobe.report.projection:project_embeddings",
     "write-report": "terraprobe.report.page:write_report",
@@ -52,6 +56,7 @@ STAGES = {
 COMMANDS = {
     "check-study": "terraprobe.study:check_command",
     "describe": "terraprobe.describe:describe_command",
+    "map": "terraprobe.mapping:map_command",
     "times": "terraprobe.report.times:times_command",
     "trace": "terraprobe.trace:trace_command",
     "verify": "terraprobe.trace:verify_command",
@@ -178,6 +183,7 @@ def _usage() -> str:
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
+        "  map --model FOLDER --input PATH --output MAP.tif   land cover of your own GeoTIFFs, by a fitted probe\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"
         "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"
         "  verify FOLDER           every file below a results folder against its record\n"

@@ -11,6 +11,7 @@ from terraprobe.methods import METHODS, load_method, recipe_model
 from terraprobe.modalities import MODALITIES
 
 if TYPE_CHECKING:
+    from terraprobe.method import Method
     from terraprobe.normalisation import TowerInput
     from terraprobe.towers import TowerRecipe
 
@@ -69,6 +70,7 @@ def describe(
         head = {"head": torch.nn.Linear(kind.embedding_size(recipe), classes)} if classes else {}
         heads = torch.nn.ModuleDict({name: torch.nn.ModuleDict(head) for name in network.towers})
     encoders, parameters = count_parameters(network.towers), count_parameters(network.towers, heads)
+    variants = [_variant(kind, recipe, inputs, side, change) for change in kind.variants]
     values = sourced(recipe)
     notes = [_note(note) for note in kind.notes]
     deviations = [{"what": key, **value} for key, value in values.items() if value["mark"] != "P"]
@@ -83,10 +85,25 @@ def describe(
             },
         },
         "parameters": {**parameters, "other": _all(network) - encoders["total"]},
+        "variants": variants,
         "recipe": values,
         "notes": notes,
         "deviations": [*deviations, *(note for note in notes if note["mark"] != "P" and note["default"])],
     }
+
+
+def _variant(
+    kind: "type[Method]", recipe: Any, inputs: "Mapping[str, TowerInput]", chip_px: int, change: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters of a variant of the recipe."""
+    import torch
+
+    from terraprobe.encoders import count_parameters
+
+    bands = {name: len(tower.bands) for name, tower in inputs.items()}
+    with torch.device("meta"):
+        towers = kind.build_towers(recipe.model_copy(update=dict(change)), bands, chip_px)
+    return {"recipe": dict(change), "parameters": count_parameters(towers)["total"]}
 
 
 def _note(note: Note) -> dict[str, Any]:
@@ -120,6 +137,9 @@ def render(description: Mapping[str, Any]) -> str:
     for tower, parts in parameters["towers"].items():
         shown = ", ".join(f"{part} {count:,}" for part, count in parts.items())
         lines.append(f"  {tower:<16} {sum(parts.values()):>13,}  ({shown})")
+    for variant in description["variants"]:
+        change = ", ".join(f"{key} {value}" for key, value in variant["recipe"].items())
+        lines.append(f"  with {change}: {variant['parameters']:,}")
     lines += [f"  {'other, training':<16} {other:>13,}", "", f"Chips of {description['architecture']['chip_px']} px"]
     for tower, spec in description["architecture"]["towers"].items():
         bands = ", ".join(spec["bands"]) if isinstance(spec["bands"], list) else spec["bands"]

@@ -2,6 +2,8 @@
 
 An embedding is a tower's output, averaged over the chip's usable channels where the tower takes one at a time; in paper
 mode it is that of one random usable channel. A tower that takes whole chips embeds those whose bands are all usable.
+All towers together are their embeddings side by side. A joint encoder embeds those that the collection has at once, in
+the chips that have them all.
 """
 
 import hashlib
@@ -20,11 +22,10 @@ from terraprobe.encoders import Encoder, with_twins
 from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.stage import In, Ins, Outs, Recipe, progress
+from terraprobe.towers import CONCAT
 
 BATCH = 128
 """Images a forward pass: larger ones leave a CPU's cache."""
-
-CONCAT = "concat"
 
 Rows = tuple[NDArray[np.intp], NDArray[np.float32]]
 """Chips (n,) and their embeddings (n, D)."""
@@ -117,7 +118,10 @@ def _identity(family: dict[str, Encoder]) -> dict[str, str]:
 def _embed_all(family: dict[str, Encoder], land: Land, usable: dict[str, NDArray[np.bool_]]) -> Any:
     """Rows of one encoder: trained and untrained, every tower and all of them together."""
     inputs = family["trained"].inputs
-    towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
+    if family["trained"].joint and len(usable) > 1:
+        towers = {CONCAT: _embed_together(family, land, usable)}
+    else:
+        towers = {name: _embed_tower(family, name, land, pairs) for name, pairs in usable.items()}
     parts = [_rows(land.table, tower, init, name) for init in family for name, tower in towers.items()]
     if len(towers) == len(inputs) > 1:
         parts += [_rows(land.table, _concat(towers), init, CONCAT) for init in family]
@@ -131,7 +135,7 @@ def _embed_tower(family: dict[str, Encoder], tower: str, land: Land, usable: NDA
     store = land.stores[wanted.modality]
     pairs, context = np.argwhere(usable), land.entering(wanted)
     sums: dict[str, NDArray[np.float64]] = {}
-    for rows in _batches(len(pairs)):
+    for rows in _batches(len(pairs), trained):
         chips, samples = pairs[rows].T
         inputs = trained.prepare(tower, store, chips, samples, context)
         for init, encoder in family.items():
@@ -144,9 +148,30 @@ def _embed_tower(family: dict[str, Encoder], tower: str, land: Land, usable: NDA
     return _Tower(having, used[having] * wanted.sample_bands, means)
 
 
-def _batches(count: int) -> Iterator[slice]:
-    for start in range(0, count, BATCH):
-        yield slice(start, start + BATCH)
+def _embed_together(family: dict[str, Encoder], land: Land, usable: dict[str, NDArray[np.bool_]]) -> _Tower:
+    """The channels of several towers at once, for the chips that have them all."""
+    trained = family["trained"]
+    chips = np.flatnonzero(np.concatenate(list(usable.values()), axis=1).all(axis=1))
+    if not len(chips):
+        raise TerraprobeError(
+            f"encoder {trained.name}, collection {land.name}: no chip has all bands of {', '.join(usable)}, which "
+            "enter together. Look at the valid shares of the stores, or do not embed the collection with this encoder."
+        )
+    parts: dict[str, list[NDArray[np.float32]]] = {init: [] for init in family}
+    for rows in _batches(len(chips), trained):
+        images = trained.joint_images(land.stores, chips[rows], list(usable))
+        for init, encoder in family.items():
+            parts[init].append(encoder.forward(next(iter(usable)), (images,)).cpu().numpy())
+    used = np.full(len(chips), sum(trained.inputs[name].sample_bands for name in usable), np.intp)
+    return _Tower(chips, used, {init: np.concatenate(found) for init, found in parts.items()})
+
+
+def _batches(count: int, encoder: Encoder) -> Iterator[slice]:
+    """Rows of a forward pass; a joint encoder looks at each channel as at an image."""
+    images = sum(len(tower.bands) for tower in encoder.inputs.values()) if encoder.joint else 1
+    size = max(1, BATCH // images)
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 def _one_each(usable: NDArray[np.bool_], ids: NDArray[Any], tower: str, seed: int) -> NDArray[np.bool_]:

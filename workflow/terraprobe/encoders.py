@@ -1,7 +1,7 @@
 """Encoders on disk: weights, and the card without which they cannot be used."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,11 @@ class Encoder:
         """The network that a tower's samples go through, on the encoder's device, in evaluation mode."""
         return self._modules[SHARED if load_method(self.card["method"]).shared else tower]
 
+    @property
+    def joint(self) -> bool:
+        """Whether its towers enter one network together, so that any of them can be left out."""
+        return load_method(self.card["method"]).joint
+
     def fitting_towers(self, modalities: set[str]) -> list[str]:
         """Towers whose modality is among those given, in the card's order."""
         return [name for name, tower in self.inputs.items() if tower.modality in modalities]
@@ -163,7 +168,8 @@ class Encoder:
 
         Returns:
             What the tower takes, on the encoder's device: images (B, 1 or bands, chip_px, chip_px) and, where it takes
-            it, scaled context (B, 20).
+            it, scaled context (B, 20). Of a joint encoder images have the channels of all towers, as `joint_images`
+            gives them for this tower alone.
 
         Raises:
             TerraprobeError: unit, bands or chip size are not those that the encoder was made for, or the tower takes
@@ -173,6 +179,8 @@ class Encoder:
         dn = wanted.read(store.digital, self.columns(tower, store), chips, samples)
         tensors = [torch.from_numpy(array).to(self.device) for array in (dn, samples)]
         images = wanted.prepare(tensors[0], tensors[1], store.layer)
+        if self.joint:
+            images = self._among_all(tower, images)
         if wanted.context is None:
             return (images,)
         if context is None:
@@ -182,11 +190,59 @@ class Encoder:
             )
         return images, torch.from_numpy(wanted.context.scale(context[chips])).to(self.device)
 
+    def joint_images(
+        self, stores: Mapping[str, ChipStore], chips: NDArray[np.intp], towers: Sequence[str] | None = None
+    ) -> Tensor:
+        """Read and normalise chips for the towers of a joint encoder together; its network takes them as they are.
+
+        Args:
+            stores: modality to the chips.
+            chips: rows of the stores, (B,).
+            towers: names of those that are given; all whose modality is among the stores where none is named.
+
+        Returns:
+            (B, bands of all towers in the card's order, chip_px, chip_px), on the encoder's device; the channels of
+            towers that are not given are exactly zero. `module` of any tower is the network that takes them.
+
+        Raises:
+            TerraprobeError: unit, bands or chip size are not those that the encoder was made for.
+        """
+        given = self.fitting_towers(set(stores)) if towers is None else towers
+        whole = np.zeros_like(chips)
+        parts = [self.prepare(name, stores[self.inputs[name].modality], chips, whole)[0] for name in given]
+        return torch.stack(parts).sum(dim=0)
+
+    def _among_all(self, tower: str, images: Tensor) -> Tensor:
+        """Images (B, bands, y, x) of one tower at their place among the channels of all, which are zero elsewhere."""
+        counts = {name: len(wanted.bands) for name, wanted in self.inputs.items()}
+        names = list(counts)
+        before = sum(counts[name] for name in names[: names.index(tower)])
+        placed = images.new_zeros(len(images), sum(counts.values()), *images.shape[2:])
+        placed[:, before : before + counts[tower]] = images
+        return placed
+
     def forward(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
         """Embed what `prepare` gave: (B, D) float32, the tower's output."""
         with torch.inference_mode():
             embedded: Tensor = self.module(tower)(*inputs).float()
         return embedded
+
+    def pixels(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Features of a tower before they are pooled, for what `prepare` gave: (B, C, h, w) float32.
+
+        Raises:
+            TerraprobeError: the tower has none.
+        """
+        module = self.module(tower)
+        if not hasattr(module, "pixels"):
+            raise TerraprobeError(
+                f"encoder {self.name}, tower {tower}: {self.card['method']} has no features for each pixel. Take it "
+                "out of the evaluation."
+            )
+        # Not inference mode: a head is trained on what comes out.
+        with torch.no_grad():
+            features: Tensor = module.pixels(*inputs).float()  # type: ignore[operator]
+        return features
 
     def classify(self, tower: str, inputs: tuple[Tensor, ...]) -> Tensor:
         """Probabilities of the card's classes, (B, classes) float32, each by itself where a chip may have several."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from terraprobe.errors import TerraprobeError
 from terraprobe.health import RANK_SHARE
 from terraprobe.stage import Recipe
+from terraprobe.towers import SHARED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -138,8 +139,15 @@ class Method(ABC):
         autoencoder: whether it learns to give chips back; its decoder is kept then.
         shared: whether all towers are one network, the module `SHARED` of what `build_towers` gives: they differ in
             what they take.
+        joint: of a shared network: whether all towers enter it together, one after the other along the channels in the
+            order of their names; the channels of a tower that is not given are zero.
         keeps_last: whether the last epoch's weights are kept, as validation loss says nothing about them.
         takes_weights: whether its one network can start from published weights of a ResNet.
+        residual_fresh: names of that ResNet's weights that they do not set.
+        start_shape: keys of the recipe that an encoder must have alike to start this one's training; none: training
+            starts afresh.
+        fresh: parts of the towers that such an encoder need not have.
+        variants: differences of the recipe whose parameters `terraprobe describe` counts beside the recipe's own.
         rank_share: least share of the untrained network's effective rank that is no collapse.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
@@ -152,8 +160,13 @@ class Method(ABC):
     supervised: ClassVar[bool] = False
     autoencoder: ClassVar[bool] = False
     shared: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
     keeps_last: ClassVar[bool] = False
     takes_weights: ClassVar[bool] = False
+    residual_fresh: ClassVar[tuple[str, ...]] = ()
+    start_shape: ClassVar[tuple[str, ...]] = ()
+    fresh: ClassVar[tuple[str, ...]] = ()
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     rank_share: ClassVar[float] = RANK_SHARE
     draws: int
     network: "nn.Module"
@@ -220,6 +233,11 @@ class Method(ABC):
     @abstractmethod
     def towers(self) -> "nn.ModuleDict":
         """The towers in training."""
+
+    @property
+    def residual(self) -> "nn.Module":
+        """The ResNet that published weights are for; of a method that takes them."""
+        return self.towers[SHARED]
 
     @property
     def kept(self) -> "nn.ModuleDict":

@@ -38,6 +38,7 @@ class TowerInput:
         whole: whether all bands of a chip enter together; else each enters by itself.
         clip: normalised values are brought into this range, None for none.
         context: what else it takes, None for nothing.
+        despeckle: whether Lee's filter goes over its images, which are log-intensity.
     """
 
     modality: str
@@ -49,6 +50,7 @@ class TowerInput:
     whole: bool = False
     clip: tuple[float, float] | None = None
     context: ContextScale | None = None
+    despeckle: bool = False
 
     @classmethod
     def from_card(cls, record: Mapping[str, Any]) -> "TowerInput":
@@ -148,9 +150,23 @@ class TowerInput:
         values = dn.to(torch.float32).view(len(dn), self.sample_bands, *dn.shape[-2:])
         missing = values == layer.nodata
         values.mul_(gain).add_(shift)
+        if self.despeckle:
+            values = self._despeckled(values, ~missing, samples)
         if self.clip is not None:
             values.clamp_(*self.clip)
         return values.masked_fill_(missing, 0.0)
+
+    def _despeckled(self, values: "Tensor", observed: "Tensor", samples: "Tensor") -> "Tensor":
+        import torch
+
+        from terraprobe.models.despeckle import despeckle, speckle_db2
+
+        speckle = speckle_db2() / torch.tensor(self.std, device=values.device).square()
+        if self.whole:
+            return despeckle(values, observed, speckle)
+        # Each sample has the speckle of its own band: samples stand where bands are expected.
+        one = despeckle(values.transpose(0, 1), observed.transpose(0, 1), speckle[samples])
+        return one.transpose(0, 1)
 
 
 def _with_tuples(record: Mapping[str, Any]) -> dict[str, Any]:

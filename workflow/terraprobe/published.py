@@ -4,7 +4,7 @@ No code of a file runs: safetensors hold none, and of a pickle tensors alone are
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -74,19 +74,22 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 """Every layout by name."""
 
 
-def load_published(path: Path, layout: str, network: "nn.Module") -> None:
+def load_published(path: Path, layout: str, network: "nn.Module", fresh: Collection[str] = ()) -> None:
     """Set the weights of a ResNet from a file; what else the file holds, such as a head, is left aside.
 
     Args:
         path: safetensors, or what `torch.save` wrote of tensors.
         layout: name of the table.
         network: whose weights are set.
+        fresh: names of weights that stay as they are, whatever the file holds.
 
     Raises:
         TerraprobeError: the file is absent or broken, holds code, or is not in that layout.
     """
     own = network.state_dict()
-    found = _named_alike(_read(path, LAYOUTS[layout]), LAYOUTS[layout], list(own))
+    named = _named_alike(_read(path, LAYOUTS[layout]), LAYOUTS[layout], list(own))
+    found = {name: tensor for name, tensor in named.items() if name not in fresh}
+    own = {name: tensor for name, tensor in own.items() if name not in fresh}
     matched = {name: t for name, t in found.items() if name in own and t.shape == own[name].shape}
     absent = [name for name in own if name not in found and not name.endswith(COUNTER)]
     other = [

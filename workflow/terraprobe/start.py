@@ -1,6 +1,6 @@
 """Starting an encoder from the weights of another one, of the same shape."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,13 @@ class Start:
             found[name] = theirs
         return found
 
-    def load_into(self, towers: nn.ModuleDict) -> None:
-        """Set the weights of towers; what the start lacks, such as a head, keeps its own.
+    def load_into(self, towers: nn.ModuleDict, alike: Sequence[str], fresh: Sequence[str]) -> None:
+        """Set the weights of towers; what the start need not have, such as a head, keeps its own.
+
+        Args:
+            towers: to set.
+            alike: keys of the recipe that make both fit, for errors.
+            fresh: parts of a tower that the start need not have.
 
         Raises:
             TerraprobeError: a weight of the start has no place or another shape.
@@ -82,14 +87,13 @@ class Start:
                 wants = f"it is {tuple(own[name].shape)} here" if name in own else "there is none here"
                 raise TerraprobeError(
                     f"start: encoder {self.name} does not have this encoder's shape: its {name} is "
-                    f"{tuple(tensor.shape)}, {wants}. Give both the same conditioning, width, blocks, stem_px "
-                    "and bands."
+                    f"{tuple(tensor.shape)}, {wants}. Give both the same {', '.join(alike)}."
                 )
-        without = [name for name in own if name not in self.tensors and ".head." not in name]
+        without = [n for n in own if n not in self.tensors and n.split(".")[1] not in fresh]
         if without:
             raise TerraprobeError(
                 f"start: encoder {self.name} does not have this encoder's shape: it has no {without[0]}. Give both the "
-                "same conditioning, width, blocks, stem_px and bands."
+                f"same {', '.join(alike)}."
             )
         towers.load_state_dict(dict(self.tensors), strict=False)
 

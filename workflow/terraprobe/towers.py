@@ -24,6 +24,9 @@ DECODER = "decoder"
 SHARED = "encoder"
 """What the one module is called that all towers of a method go through where they share their weights."""
 
+CONCAT = "concat"
+"""What all towers together are called."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -56,7 +59,7 @@ def check_tower(name: str, tower: TowerRecipe, *, repeats: bool = False) -> None
         ValueError: its name is no name, or the modality table lacks its modality or one of its bands.
     """
     kept = {
-        "concat": "the towers together",
+        CONCAT: "the towers together",
         DECODER: "what turns embeddings back into images",
         SHARED: "one network behind several towers",
     }

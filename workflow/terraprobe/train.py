@@ -22,7 +22,6 @@ from terraprobe.published import LAYOUTS, load_published
 from terraprobe.restarts import restart_digests
 from terraprobe.stage import Ins, Out, Recipe, progress
 from terraprobe.start import Start
-from terraprobe.towers import SHARED
 
 
 class PretrainRecipe(Recipe):
@@ -98,7 +97,7 @@ def pretrain_encoder(
     method = _build(recipe, settings, pool, begun)
     origin = {begun.name: begun.sha256} if begun else {}
     if recipe.layout:
-        load_published(start[0], recipe.layout, method.towers[SHARED])
+        load_published(start[0], recipe.layout, method.residual, method.residual_fresh)
         method.after_start()
         origin = {start[0].name: sha256_file(start[0])}
     data = pool.content_digest()
@@ -125,7 +124,7 @@ def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool, start: Start |
     torch.manual_seed(recipe.seed)
     built = method(settings, inputs, pool.layers, pool.chip_px)
     if start is not None:
-        start.load_into(built.towers)
+        start.load_into(built.towers, method.start_shape, method.fresh)
     return built
 
 

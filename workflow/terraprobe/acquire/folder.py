@@ -80,7 +80,7 @@ def index_folder(*, recipe: IndexRecipe, manifest: Out) -> None:
         files = list_geotiffs(Path(recipe.folder))
     except ValueError as error:
         raise TerraprobeError(f"{recipe.layer}: {error}.") from error
-    rows = {path: _read_facts(path, layer, recipe) for path in files}
+    rows = {path: read_facts(path, layer, recipe) for path in files}
     # The tiles are described as they will be when chips are cut: what is accepted here can be cut.
     describe_tiles(rows, layer)
     write_manifest(
@@ -94,8 +94,17 @@ def index_folder(*, recipe: IndexRecipe, manifest: Out) -> None:
     progress(f"{layer.name}: {len(files)} GeoTIFFs, {total / 1e6:.1f} MB in {recipe.folder}{left}")
 
 
-def _read_facts(path: Path, layer: Modality | LabelLayer, recipe: IndexRecipe) -> dict[str, Any]:
-    """What the manifest says of one file: of a modality its bands and the offset of its DN."""
+def read_facts(path: Path, layer: Modality | LabelLayer, recipe: IndexRecipe) -> dict[str, Any]:
+    """What the manifest says of one file: of a modality its bands and the offset of its DN.
+
+    Args:
+        path: the file.
+        layer: what it is of.
+        recipe: what is said of it besides.
+
+    Raises:
+        TerraprobeError: it does not open, has no CRS or linear power, or its bands or offset are not known for sure.
+    """
     import rasterio
 
     from terraprobe.chips.tiles import baseline_offset

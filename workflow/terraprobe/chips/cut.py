@@ -144,10 +144,11 @@ def seal_store(*, grid: In, shards: Ins, recipe: SealRecipe, spec: Out) -> None:
         raise TerraprobeError(f"{spec.parent}: shards {sorted(given)}, expected {names} as in {grid}.")
     if not frame["shard"].equals(frame["shard"].sort_values(key=lambda s: s.map(names.index), kind="stable")):
         raise TerraprobeError(f"{grid}: the rows of one shard do not follow each other. Lay the grid again.")
-    seal(spec.parent, _store_layer(layer), int(table_metadata(grid)["chip_px"]), counts, recipe.classes)
+    seal(spec.parent, store_layer(layer), int(table_metadata(grid)["chip_px"]), counts, recipe.classes)
 
 
-def _store_layer(layer: Layer) -> StoreLayer:
+def store_layer(layer: Layer) -> StoreLayer:
+    """What the pixels of a store of a layer mean."""
     if isinstance(layer, LabelLayer):
         return StoreLayer(layer.name, (layer.name,), layer.unit, 1.0, 0.0, layer.nodata, layer.dtype, False)
     return StoreLayer(

@@ -85,7 +85,7 @@ def _tile_rows(path: Path, area: FolderGrid) -> "pd.DataFrame":
             crs, transform, width, height = tile.crs, tile.transform, tile.width, tile.height
     except rasterio.RasterioIOError as error:
         raise TerraprobeError(f"{path}: cannot be read as a raster ({error}). Mend it or take it out.") from error
-    own = _utm(crs)
+    own = utm(crs)
     if own and transform[:2] + transform[3:5] == (CHIP_RESOLUTION_M, 0, 0, -CHIP_RESOLUTION_M):
         rows = _side_by_side(own, transform, width, height, area.chip_px)
     else:
@@ -95,7 +95,7 @@ def _tile_rows(path: Path, area: FolderGrid) -> "pd.DataFrame":
     return rows[["crs", "left", "top"]].assign(block=names, source=path.stem)
 
 
-def _utm(crs: Any) -> str:
+def utm(crs: Any) -> str:
     """EPSG code of a UTM CRS, nothing for any other."""
     from pyproj import CRS
 

@@ -61,7 +61,7 @@ def lattice(area: Any, chip_px: int) -> "pd.DataFrame":
     west, south, east, north = area.bounds
     codes = [
         code + zone
-        for zone in range(_zone_of(west), _zone_of(east) + 1)
+        for zone in range(zone_of(west), zone_of(east) + 1)
         for code, met in ((32600, north > 0), (32700, south < 0))
         if met
     ]
@@ -91,7 +91,8 @@ def _check_area(area: Any) -> None:
         )
 
 
-def _zone_of(lon_deg: float) -> int:
+def zone_of(lon_deg: float) -> int:
+    """Number of the UTM zone of a longitude."""
     return min(int((lon_deg + 180) // ZONE_DEG) + 1, 60)
 
 

@@ -57,6 +57,8 @@ class BioclimSupervised(ClimateResNet):
 
     recipe_model = BioclimSupervisedRecipe
     supervised = True
+    start_shape = ("towers", "conditioning", "elevation", "stem_px", "width", "blocks")
+    fresh = ("head",)
     notes = (
         Note("loss", "cross entropy", Source("P", "sec. 1 Losses")),
         Note("loss, several classes", "binary cross entropy with logits", Source("C", "sec. 1 Losses")),

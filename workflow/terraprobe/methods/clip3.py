@@ -4,7 +4,6 @@ Section numbers "sec. 2" are those of the specification in docs/methods.md.
 """
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import combinations
 from types import MappingProxyType
@@ -146,15 +145,13 @@ class Clip3(Method):
         """ViT of one channel, then a projection, for each tower."""
         from torch import nn
 
-        from terraprobe.models.vit import ViT
+        from terraprobe.models.vit import ProjectedViT, ViT
 
         return nn.ModuleDict(
             {
-                name: nn.Sequential(
-                    OrderedDict(
-                        vit=ViT(chip_px, recipe.patch_px, recipe.width, recipe.depth, recipe.heads),
-                        projection=nn.Linear(recipe.width, recipe.projection),
-                    )
+                name: ProjectedViT(
+                    ViT(chip_px, recipe.patch_px, recipe.width, recipe.depth, recipe.heads),
+                    nn.Linear(recipe.width, recipe.projection),
                 )
                 for name in recipe.towers
             }

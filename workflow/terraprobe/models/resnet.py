@@ -118,12 +118,24 @@ class ResNetEncoder(nn.Module):
         Returns:
             (B, width of the last stage).
         """
-        features = F.relu(self.stem_norm(self.stem(images), context), inplace=True)
+        embedded: Tensor = self.pixels(images, context).mean(dim=(2, 3))
+        return embedded if self.added is None else embedded + self.added(context)
+
+    def pixels(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """The last features before they are pooled.
+
+        Args:
+            images: reflectance in [0, 1], (B, bands, H, W).
+            context: (B, context), None for a network without conditioning.
+
+        Returns:
+            (B, width of the last stage, H / shrink, W / shrink).
+        """
+        features: Tensor = F.relu(self.stem_norm(self.stem(images), context), inplace=True)
         for stage in self.stages:
             for block in stage:  # type: ignore[attr-defined]
                 features = block(features, context)
-        embedded: Tensor = features.mean(dim=(2, 3))
-        return embedded if self.added is None else embedded + self.added(context)
+        return features
 
 
 class ResNetClassifier(ResNetEncoder):

@@ -1,5 +1,7 @@
 """A single-channel vision transformer (Dosovitskiy et al. 2021), read out at its CLS token."""
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch itself uses
@@ -55,12 +57,46 @@ class ViT(nn.Module):
         Returns:
             (B, width): the CLS token after the final LayerNorm.
         """
+        cls: Tensor = self.norm(_cls_only(self.layers[-1], self._before_last(images)))
+        return cls[:, 0]
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """The tokens of the patches as a map.
+
+        Args:
+            images: normalised, (B, 1, image_px, image_px).
+
+        Returns:
+            (B, width, image_px / patch_px, image_px / patch_px), after the final LayerNorm.
+        """
+        tokens: Tensor = self.norm(self.layers[-1](self._before_last(images)))[:, 1:]
+        side = images.shape[-1] // self.patches.kernel_size[0]
+        return tokens.transpose(1, 2).reshape(len(images), -1, side, side)
+
+    def _before_last(self, images: Tensor) -> Tensor:
+        """All tokens, CLS first, before the last layer, (B, 1 + patches, width)."""
         tokens = self.patches(images).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions
         for layer in self.layers[:-1]:
             x = layer(x)
-        cls: Tensor = self.norm(_cls_only(self.layers[-1], x))
-        return cls[:, 0]
+        return x
+
+
+class ProjectedViT(nn.Sequential):
+    """A ViT and a linear projection of its embeddings.
+
+    Args:
+        vit: the transformer.
+        projection: of what it gives.
+    """
+
+    def __init__(self, vit: ViT, projection: nn.Linear) -> None:
+        super().__init__(OrderedDict(vit=vit, projection=projection))
+
+    def pixels(self, images: Tensor, context: Tensor | None = None) -> Tensor:
+        """The tokens of the patches as a map, before the projection; see `ViT.pixels`."""
+        vit: ViT = self.vit  # type: ignore[assignment]
+        return vit.pixels(images)
 
 
 def _cls_only(layer: nn.Module, x: Tensor) -> Tensor:

@@ -126,6 +126,27 @@ class ReconstructionNote(_OfKind):
     label: str = ""
 
 
+class SegmentationNote(_OfKind):
+    """An evaluation of pixels, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        collection: whose chips are judged.
+        simulated: whether they are simulated.
+        encoders: names of the entries that are judged.
+        classes: that are told apart, in the order of their numbers.
+        about: how they are, in a sentence.
+    """
+
+    name: str
+    title: str
+    collection: str
+    encoders: tuple[str, ...]
+    classes: tuple[str, ...]
+    about: str
+
+
 class PoolNote(_OfKind):
     """Evaluations that are also compared as one, for people.
 
@@ -163,6 +184,7 @@ class ReportRecipe(Recipe):
         evaluations: in the order of the page.
         classifications: in the order of the page.
         reconstructions: in the order of the page.
+        segmentations: in the order of the page.
         pools: of forests, in the order of the page.
         class_pools: of heads, in the order of the page.
     """
@@ -175,5 +197,6 @@ class ReportRecipe(Recipe):
     evaluations: tuple[EvaluationNote, ...]
     classifications: tuple[ClassificationNote, ...] = ()
     reconstructions: tuple[ReconstructionNote, ...] = ()
+    segmentations: tuple[SegmentationNote, ...] = ()
     pools: tuple[PoolNote, ...] = ()
     class_pools: tuple[ClassPoolNote, ...] = ()

@@ -27,12 +27,14 @@ from terraprobe.report.sections import (
     pools,
     provenance,
     reconstructions,
+    segmentations,
 )
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
 CONTENTS = (
-    ("summary", "Summary"), ("classes", "With labels"), ("reconstruction", "Reconstruction"), ("places", "Where"),
+    ("summary", "Summary"), ("classes", "With labels"), ("reconstruction", "Reconstruction"),
+    ("segmentation", "Pixels"), ("places", "Where"),
     ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"), ("fewshot", "Few labels"),
     ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"), ("missing", "Missing"),
     ("provenance", "Provenance"),
@@ -46,6 +48,7 @@ def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
     class_pools: Ins, attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins,
+    segmentation: Ins, segmentation_classes: Ins, segmentation_differences: Ins, pixel_maps: Ins,
     leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
@@ -70,6 +73,10 @@ def write_report(
         reconstruction: scores of `score_reconstruction`, one of every evaluation of autoencoders.
         reconstruction_differences: differences of `score_reconstruction`, likewise.
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
+        segmentation: scores of `score_segmentation`, one of every evaluation of pixels.
+        segmentation_classes: classes of `score_segmentation`, likewise.
+        segmentation_differences: differences of `score_segmentation`, likewise.
+        pixel_maps: of `segment_chips`, `<evaluation>/<encoder>.npz` of the first seed of every encoder.
         leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv`, `figures/*.{svg,png}` and, of trainings with labels, `cost/` are written beside it.
@@ -94,6 +101,10 @@ def write_report(
         reconstruction=_concat(reconstruction),
         reconstruction_differences=_concat(reconstruction_differences),
         images=_by_evaluation(images),
+        segmentation=_concat(segmentation),
+        segmentation_classes=_concat(segmentation_classes),
+        segmentation_differences=_concat(segmentation_differences),
+        pixel_maps=_by_evaluation(pixel_maps),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -108,6 +119,7 @@ def write_report(
         "class_pools": class_pools_of(material, gallery),
         "classifications": classifications(material, gallery),
         "reconstructions": reconstructions(material, gallery),
+        "segmentations": segmentations(material, gallery),
         "headlines": headlines(material, gallery),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
@@ -117,6 +129,7 @@ def write_report(
     tables += [item["table"] for item in (*content["pools"], *content["class_pools"])]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
+    tables += [item[name] for item in content["segmentations"] for name in ("table", "classes", "differences")]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
@@ -133,8 +146,8 @@ def write_report(
 def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
     filled = {
-        "classes": recipe.classifications, "reconstruction": recipe.reconstructions, "fewshot": recipe.evaluations,
-        "scores": recipe.evaluations,
+        "classes": recipe.classifications, "reconstruction": recipe.reconstructions,
+        "segmentation": recipe.segmentations, "fewshot": recipe.evaluations, "scores": recipe.evaluations,
     }  # fmt: skip
     return {anchor for anchor, entries in filled.items() if not entries}
 

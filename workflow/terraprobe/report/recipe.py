@@ -15,11 +15,20 @@ from terraprobe.report.notes import (
     PoolNote,
     ReconstructionNote,
     ReportRecipe,
+    SegmentationNote,
 )
 from terraprobe.study import ArchiveCollection, FolderCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import AnyCollection, Classification, EncoderEntry, Evaluation, Pool, Reconstruction
+    from terraprobe.study import (
+        AnyCollection,
+        Classification,
+        EncoderEntry,
+        Evaluation,
+        Pool,
+        Reconstruction,
+        Segmentation,
+    )
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -45,6 +54,7 @@ def report_recipe(study: Study) -> ReportRecipe:
         evaluations=tuple(_evaluation(e) for e in study.forests),
         classifications=tuple(_classification(e, study) for e in study.classifications),
         reconstructions=tuple(_reconstruction(e, study) for e in study.reconstructions),
+        segmentations=tuple(_segmentation(e, study) for e in study.segmentations),
         pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if not study.of_heads(pool)),
         class_pools=tuple(
             ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_heads(pool)
@@ -82,6 +92,29 @@ def _reconstruction(evaluation: "Reconstruction", study: Study) -> Reconstructio
         simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
         encoders=tuple(study.arms(evaluation)),
         label=evaluation.label,
+    )
+
+
+_PROTOCOLS = {
+    "linear": "a 1 x 1 convolution on the features of the frozen encoder",
+    "decoder": "a DeepLabv3 head on the features of the frozen encoder",
+    "finetune": "a 1 x 1 convolution on the features of the encoder, which is trained with it",
+}
+
+
+def _segmentation(evaluation: "Segmentation", study: Study) -> SegmentationNote:
+    tried = ", ".join(f"{lr:g}" for lr in evaluation.lrs)
+    chosen = f"learning rate {tried}" if len(evaluation.lrs) == 1 else f"learning rate of {tried} chosen on validation"
+    return SegmentationNote(
+        name=evaluation.name,
+        title=f"{_title(evaluation.label)} on {_title(evaluation.collection)}",
+        collection=evaluation.collection,
+        simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
+        encoders=tuple(study.arms(evaluation)),
+        classes=tuple(study.segmentation_scores_recipe(evaluation.name)["classes"]),
+        about=f"{_PROTOCOLS[evaluation.protocol].capitalize()}: {evaluation.steps:,} steps of {evaluation.batch_size} "
+        f"chips by {evaluation.optimiser.upper() if evaluation.optimiser == 'sgd' else 'Adam'}, {chosen}; the same for "
+        "every encoder and its untrained twins.",
     )
 
 

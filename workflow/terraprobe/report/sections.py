@@ -32,6 +32,14 @@ from terraprobe.report.reconstruction import (
 from terraprobe.report.results import curve_points, headline, refused
 from terraprobe.report.samples import draw_samples
 from terraprobe.report.scatter import draw_projections, draw_quantiles
+from terraprobe.report.segmentation import (
+    class_rows_table,
+    segmentation_differences,
+    segmentation_points,
+    segmentation_sentences,
+    segmentation_table,
+)
+from terraprobe.report.segmentationpictures import draw_class_scores, draw_predictions, draw_scarcity
 from terraprobe.report.training import card_facts, draw_training
 
 Archive = Mapping[str, NDArray[Any]]
@@ -59,6 +67,10 @@ class Material:
         reconstruction: scores of `score_reconstruction`, of every evaluation of autoencoders.
         reconstruction_differences: of `score_reconstruction`.
         images: of `reconstruct_chips`, by evaluation and encoder.
+        segmentation: scores of `score_segmentation`, of every evaluation of pixels.
+        segmentation_classes: classes of `score_segmentation`.
+        segmentation_differences: differences of `score_segmentation`.
+        pixel_maps: of `segment_chips`, by evaluation and encoder.
     """
 
     recipe: ReportRecipe
@@ -77,6 +89,10 @@ class Material:
     reconstruction: pd.DataFrame
     reconstruction_differences: pd.DataFrame
     images: Mapping[str, Mapping[str, Archive]]
+    segmentation: pd.DataFrame
+    segmentation_classes: pd.DataFrame
+    segmentation_differences: pd.DataFrame
+    pixel_maps: Mapping[str, Mapping[str, Archive]]
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -179,6 +195,30 @@ def reconstructions(material: Material, gallery: Gallery) -> list[dict[str, Any]
             drawn = draw_reconstructions(material.collection(note.collection), note, encoders, images, gallery)
         said = reconstruction_sentences(note, arms, compared.frame)
         tables = {"table": reconstruction_table(note, arms), "differences": compared}
+        blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn})
+    return blocks
+
+
+def segmentations(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, tables and pictures for every evaluation of pixels."""
+    blocks = []
+    for note in material.recipe.segmentations:
+        points = segmentation_points(note, material.segmentation)
+        compared = segmentation_differences(note, material.segmentation_differences, points)
+        encoders = [encoder for encoder in material.encoders if encoder.note.name in note.encoders]
+        maps, collection = material.pixel_maps[note.name], material.collection(note.collection)
+        with house_style():
+            drawn = [
+                *draw_predictions(collection, note, encoders, maps, gallery),
+                *draw_scarcity(note, points, gallery),
+                *draw_class_scores(note, material.segmentation_classes, gallery),
+            ]
+        tables = {
+            "table": segmentation_table(note, points),
+            "classes": class_rows_table(note, material.segmentation_classes),
+            "differences": compared,
+        }
+        said = segmentation_sentences(note, points, compared.frame)
         blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn})
     return blocks
 

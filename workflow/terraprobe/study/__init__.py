@@ -9,6 +9,7 @@ from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
 from terraprobe.study.own import AnyCollection, ArchiveCollection, FolderCollection
+from terraprobe.study.segmentations import Segmentation
 from terraprobe.study.whole import Study
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Pool",
     "Reconstruction",
     "SceneCollection",
+    "Segmentation",
     "SimulatedCollection",
     "Study",
     "check_command",

@@ -53,8 +53,8 @@ class EncoderEntry(Recipe):
         arm: name that pools hold it under, beside entries trained on other collections; its own where none is given.
         label: chip-level classes that it learns, such as `worldcover_class`; of a supervised method alone.
         start: name of the encoder whose weights it starts from, of the same shape and trained without labels; of its
-            seeds the same one, or its only one. Of a supervised method alone.
-        weights: a file of published weights that it starts from; of `rsbyol` alone.
+            seeds the same one, or its only one. Of `bioclim_supervised` and `sscl` alone.
+        weights: a file of published weights that it starts from; of `rsbyol` and `sscl` alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
     """
 
@@ -100,15 +100,16 @@ class EncoderEntry(Recipe):
 
     @model_validator(mode="after")
     def _labels_fit(self) -> "EncoderEntry":
-        if not self.supervised:
-            for key in ("label", "start"):
-                if getattr(self, key):
-                    allowed = ", ".join(name for name in METHODS if load_method(name).supervised)
-                    found = getattr(self, key)
-                    raise ValueError(f"{key}: found {found!r}, allowed none: {self.method} learns without labels, as "
-                                     f"all methods but {allowed} do")  # fmt: skip
-        elif not self.label:
+        if self.supervised and not self.label:
             raise ValueError(f"label: required, {self.method} learns chip-level classes such as worldcover_class")
+        if self.label and not self.supervised:
+            allowed = ", ".join(name for name in METHODS if load_method(name).supervised)
+            raise ValueError(f"label: found {self.label!r}, allowed none: {self.method} learns without labels, as all "
+                             f"methods but {allowed} do")  # fmt: skip
+        if self.start and not load_method(self.method).start_shape:
+            allowed = ", ".join(name for name in METHODS if load_method(name).start_shape)
+            raise ValueError(f"start: found {self.start!r}, allowed none: {self.method} starts afresh, as all methods "
+                             f"but {allowed} do")  # fmt: skip
         return self
 
     @model_validator(mode="after")
@@ -116,6 +117,8 @@ class EncoderEntry(Recipe):
         if self.weights is not None and not load_method(self.method).takes_weights:
             allowed = ", ".join(name for name in METHODS if load_method(name).takes_weights)
             raise ValueError(f"weights: found {self.weights.layout!r}, allowed none: only {allowed} starts from a file")
+        if self.weights is not None and self.start:
+            raise ValueError(f"start: found {self.start!r} beside weights, allowed: one of the two keys")
         return self
 
     @property

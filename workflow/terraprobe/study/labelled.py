@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from terraprobe.methods import load_method
 from terraprobe.study.collections import Collection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
@@ -10,9 +11,6 @@ from terraprobe.study.names import check_names
 
 if TYPE_CHECKING:
     from terraprobe.study.whole import Study
-
-_SHAPE = ("towers", "conditioning", "elevation", "stem_px", "width", "blocks")
-"""Keys of a recipe that the weights of an encoder depend on."""
 
 
 def classes_of(collection: Collection, label: str) -> list[str]:
@@ -50,7 +48,7 @@ def check_tasks(evaluation: Evaluation, collection: Collection, why: str = "") -
 
 
 def check_supervised(study: "Study", encoder: EncoderEntry) -> None:
-    """Refuse a label that a collection does not have, and a start that cannot be one.
+    """Refuse a label that a collection does not have.
 
     Raises:
         ValueError: names the key, what was found and what is allowed.
@@ -68,25 +66,29 @@ def check_supervised(study: "Study", encoder: EncoderEntry) -> None:
         found = encoder.recipe["multi_label"]
         raise ValueError(f"{where}.recipe.multi_label: found {found}, allowed none: the label says it")
     check_names(encoder.recipe.get("classes", []), lists[0], f"{where}.recipe.classes", f"of {encoder.label}")
-    if encoder.start:
-        _check_start(study, encoder)
 
 
-def _check_start(study: "Study", encoder: EncoderEntry) -> None:
+def check_start(study: "Study", encoder: EncoderEntry) -> None:
+    """Refuse a start that cannot be one.
+
+    Raises:
+        ValueError: names the key, what was found and what is allowed.
+    """
     where = f"encoders[{encoder.name}].start"
-    able = [e.name for e in study.encoders if not e.supervised]
-    check_names([encoder.start], able, where, "trained without labels")
+    able = [e.name for e in study.encoders if not e.supervised and not e.start]
+    check_names([encoder.start], able, where, "trained afresh and without labels")
     start = next(e for e in study.encoders if e.name == encoder.start)
     seeds = [member.seed for member in start.members]
     lacking = [member.seed for member in encoder.members if member.seed not in seeds]
     if len(seeds) > 1 and lacking:
         raise ValueError(f"{where}: {start.name} has seeds {seeds}, not {lacking[0]}; give both the same seeds")
     own, theirs = encoder.full_recipe, start.full_recipe
-    for key in _SHAPE:
+    shape = load_method(encoder.method).start_shape
+    for key in shape:
         if getattr(theirs, key, None) != getattr(own, key):
             raise ValueError(
                 f"{where}: {start.name} is of another shape, its {key} is {_said(getattr(theirs, key, None))} and not "
-                f"{_said(getattr(own, key))}; weights fit a network of the same {', '.join(_SHAPE)} alone"
+                f"{_said(getattr(own, key))}; weights fit a network of the same {', '.join(shape)} alone"
             )
 
 

@@ -16,6 +16,7 @@ from terraprobe.study.labelled import (
     check_classification,
     check_pool,
     check_reconstruction,
+    check_start,
     check_supervised,
     check_tasks,
     classes_of,
@@ -23,6 +24,7 @@ from terraprobe.study.labelled import (
 )
 from terraprobe.study.names import Name, check_names
 from terraprobe.study.own import AnyCollection
+from terraprobe.study.segmentations import Segmentation, check_segmentation, comparison_recipe, probe_recipe
 
 
 class Study(Recipe):
@@ -73,6 +75,8 @@ class Study(Recipe):
             self._check_towers(encoder)
             if encoder.supervised:
                 check_supervised(self, encoder)
+            if encoder.start:
+                check_start(self, encoder)
         for evaluation in self.evaluations:
             where = f"evaluations[{evaluation.name}]"
             check_names([evaluation.collection], [c.name for c in self.collections], f"{where}.collection")
@@ -81,6 +85,9 @@ class Study(Recipe):
                 continue
             if isinstance(evaluation, Reconstruction):
                 check_reconstruction(self, evaluation)
+                continue
+            if isinstance(evaluation, Segmentation):
+                check_segmentation(self, evaluation)
                 continue
             collection = self.collection(evaluation.collection)
             check_tasks(evaluation, collection)
@@ -173,6 +180,23 @@ class Study(Recipe):
         """Evaluations of autoencoders, in study order."""
         return [e for e in self.evaluations if isinstance(e, Reconstruction)]
 
+    def segmentation(self, name: str) -> Segmentation:
+        """The evaluation of pixels of that name."""
+        return next(e for e in self.segmentations if e.name == name)
+
+    @property
+    def segmentations(self) -> list[Segmentation]:
+        """Evaluations of pixels, in study order."""
+        return [e for e in self.evaluations if isinstance(e, Segmentation)]
+
+    def segmentation_recipe(self, name: str) -> dict[str, Any]:
+        """What the stages that fit heads for pixels need to know of an evaluation."""
+        return probe_recipe(self, self.segmentation(name))
+
+    def segmentation_scores_recipe(self, name: str) -> dict[str, Any]:
+        """What `score_segmentation` needs to know of an evaluation."""
+        return comparison_recipe(self, self.segmentation(name))
+
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
         """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
         size = self.collection(encoder.collections[0]).chip_px
@@ -212,7 +236,8 @@ class Study(Recipe):
 
     def embedding_of(self, collection: str) -> list[str]:
         """Names of the encoders that embed a collection, in study order: those that are judged by it, or drawn."""
-        judging = [e for e in self.evaluations if not isinstance(e, Classification) and collection in e.collections]
+        without = Classification, Segmentation
+        judging = [e for e in self.evaluations if not isinstance(e, without) and collection in e.collections]
         wanted = {*self.drawn_of(collection), *(name for e in judging for name in self.judged(e))}
         return [name for name in self.encoders_of(collection) if name in wanted]
 
@@ -335,9 +360,9 @@ class Study(Recipe):
     def _able(self, evaluation: AnyEvaluation) -> list[EncoderEntry]:
         """The encoders that an evaluation could compare, in study order.
 
-        Forests: those that can embed all its collections and learnt without labels, as few-shot curves of an encoder
-        that has seen all train labels would not be few-shot. Heads: those that learnt the label on the collection.
-        Reconstruction: autoencoders that can embed it.
+        Forests and pixels: those that can embed all its collections and learnt without labels, as few-shot curves of an
+        encoder that has seen all train labels would not be few-shot. Heads: those that learnt the label on the
+        collection. Reconstruction: autoencoders that can embed it.
         """
         if isinstance(evaluation, Classification):
             return able_classifiers(self.encoders, evaluation)

@@ -1,0 +1,273 @@
+"""Stage `score-segmentation`: all encoders of an evaluation of pixels side by side, with intervals over places."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from terraprobe.artifacts import read_table, write_table
+from terraprobe.errors import TerraprobeError
+from terraprobe.probes.confusion import SCORES, class_scores, overall_scores
+from terraprobe.probes.inits import FLOOR, TRAINED, UNTRAINED
+from terraprobe.probes.segmentation_table import FLOORS, MAJORITY, MEAN_OF_BANDS, counts_array
+from terraprobe.stage import In, Ins, Out, Recipe, progress
+from terraprobe.statistics import MIN_BLOCKS, block_weights, holm, interval, mean_over_seeds, p_value, stream_seed
+
+COMPARED = ("miou", "oa", "aa")
+"""Scores of which differences are tested."""
+
+
+class SegmentationRecipe(Recipe):
+    """What is scored.
+
+    Attributes:
+        evaluation: its name.
+        collection: whose chips.
+        label: layer of pixel classes.
+        classes: names, in the order of their numbers.
+        arms: name of each encoder entry to its encoders, one a seed.
+        resamples: of the test blocks.
+        seed: of the resamples.
+    """
+
+    evaluation: str
+    collection: str
+    label: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    arms: dict[str, tuple[str, ...]] = Field(min_length=1)
+    resamples: int = Field(2000, ge=100)
+    seed: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """Probes that are one: they differ in seed, twin and draw alone.
+
+    Attributes:
+        arm: encoder entry; empty: a floor.
+        init: `trained`, `untrained`, or empty of a floor.
+        tower: of the encoder, or which floor.
+        band: of a tower that takes one at a time; `mean`: all of them; else empty.
+        sees: modalities and bands as text.
+        size: number of labelled train chips, 0 = all.
+    """
+
+    arm: str
+    init: str
+    tower: str
+    band: str
+    sees: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """Scores of an arm.
+
+    Attributes:
+        members: of each seed or twin and draw, (seed, draw, score).
+        samples: mean over these in every resample of blocks, seeds and draws, (resamples, score).
+        n_train: train chips.
+        counts: pixels over seeds and draws, (class, called class); none of a mean over bands.
+        class_samples: accuracy and intersection over union of each class in every resample, (resamples, 2, class).
+    """
+
+    members: NDArray[np.float64]
+    samples: NDArray[np.float64]
+    n_train: int
+    counts: NDArray[np.float64] | None = None
+    class_samples: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Mean over seeds and draws, (score,)."""
+        return np.asarray(self.members.mean(axis=(0, 1)))
+
+
+def score_segmentation(
+    *, counts: Ins, chips: In, recipe: SegmentationRecipe, scores: Out, classes: Out, differences: Out, confusion: Out
+) -> None:
+    """Hold what all encoders and floors call the pixels of the test chips that all of them see against the labels.
+
+    Args:
+        counts: of `segment_chips` of each encoder of the recipe, and of `segment_floors`.
+        chips: `chips.parquet`.
+        recipe: encoders and classes.
+        scores: a row for each arm, `init` (`trained`, `untrained`, empty: a floor), tower, band, size and metric (of
+            `SCORES`): `value`, the mean over seeds and draws, `sd` over them, a 95 % interval over test blocks, then
+            seeds and draws; how many chips, pixels, blocks and classes; `n_unseen`: labelled test chips left out
+            because something that is compared cannot see them.
+        classes: `accuracy` and `iou` of each class of the same arms, with intervals; NaN where no test pixel has it.
+        differences: trained arms against their untrained twins, the pixel's own values, the majority class and each
+            other, paired by block; `p_holm` over all of one metric.
+        confusion: pixels of class `truth` that were called class `called`, by arm, summed over seeds and draws.
+
+    Raises:
+        TerraprobeError: counts of an encoder are absent, or no labelled test chip is seen by all.
+    """
+    found = _Compared(counts, chips, recipe)
+    points = {arm: found.points(tables) for arm, tables in found.tables.items()}
+    points |= dict(_means_of_bands(points))
+    where = {"evaluation": recipe.evaluation, "collection": recipe.collection, "label": recipe.label}
+    rows = [row for arm, point in points.items() for row in found.rows(arm, point)]
+    by_class = [row for arm, point in points.items() for row in found.class_rows(arm, point)]
+    compared = [row for pair in _pairs(list(points)) for row in _differences(*pair, points)]
+    called = [row for arm, point in points.items() for row in _confusion(arm, point, recipe.classes)]
+    gaps = pd.DataFrame(compared, columns=_DIFFERENCES)
+    gaps["p_holm"] = gaps.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy(np.float64)))
+    for path, frame in ((scores, pd.DataFrame(rows)), (classes, pd.DataFrame(by_class)), (differences, gaps),
+                        (confusion, pd.DataFrame(called))):  # fmt: skip
+        write_table(path, frame.assign(**where))
+    told = [r for r in rows if r["metric"] == "miou" and r["init"] == TRAINED]
+    progress("; ".join(f"{r['arm']} {r['tower']} {r['band']} {r['size'] or 'full'}: mIoU {r['value']:.3f} "
+                       f"[{r['low']:.3f}, {r['high']:.3f}]" for r in told))  # fmt: skip
+
+
+class _Compared:
+    """Counts of every arm on the test chips that all of them see."""
+
+    def __init__(self, counts: Sequence[Path], chips: Path, recipe: SegmentationRecipe) -> None:
+        self.recipe = recipe
+        by_name = {path.stem: read_table(path) for path in counts}
+        absent = [m for m in (*(m for own in recipe.arms.values() for m in own), FLOORS) if m not in by_name]
+        if absent:
+            raise TerraprobeError(
+                f"score-segmentation: no counts of {absent[0]} among {', '.join(by_name)}. Give them."
+            )
+        self.tables: dict[Arm, dict[tuple[int, int], pd.DataFrame]] = defaultdict(dict)
+        for entry, members in [*recipe.arms.items(), ("", (FLOORS,))]:
+            for seed, member in enumerate(members):
+                self._add(entry, seed, by_name[member])
+        seen = [set(table["chip_id"]) for own in self.tables.values() for table in own.values()]
+        shared, every = set.intersection(*seen), set.union(*seen)
+        if not shared:
+            raise TerraprobeError(
+                f"score-segmentation: no labelled test chip of {recipe.collection} is seen by every probe of "
+                f"{', '.join(recipe.arms)}. Compare encoders that see the same modalities."
+            )
+        table = read_table(chips)
+        block = table[table["chip_id"].isin(shared)].set_index("chip_id")["block"].astype(str)
+        number, names = pd.factorize(block, sort=True)
+        self._block, self.n_blocks = dict(zip(block.index, number.tolist(), strict=True)), len(names)
+        self._stream = stream_seed(recipe.seed, recipe.collection)
+        self._weights = block_weights(self.n_blocks, recipe.resamples, self._stream)
+        first = next(iter(next(iter(self.tables.values())).values()))
+        truth = counts_array(first, self._block, self.n_blocks, len(recipe.classes)).sum(axis=(0, 2))
+        self._present = int((truth > 0).sum())
+        self._facts = {"n_test": len(shared), "n_unseen": len(every - shared), "n_pixels": int(truth.sum()),
+                       "n_present": self._present, "n_classes": len(recipe.classes), "n_blocks": self.n_blocks,
+                       "few_blocks": self.n_blocks < MIN_BLOCKS}  # fmt: skip
+
+    def _add(self, entry: str, seed: int, table: pd.DataFrame) -> None:
+        keys = ["init", "tower", "band", "sees", "size", "repeat"]
+        twins = {init: place for place, init in enumerate(i for i in dict.fromkeys(table["init"]) if i != TRAINED)}
+        for key, rows in table.groupby(keys, sort=False):
+            init, tower, band, sees, size, repeat = cast("tuple[str, str, str, str, int, int]", key)
+            kind = init if init in (TRAINED, FLOOR) else UNTRAINED
+            member = seed if init in (TRAINED, FLOOR) else seed * len(twins) + twins[init]
+            self.tables[Arm(entry, kind, tower, band, sees, size)][member, repeat] = rows
+
+    def points(self, tables: dict[tuple[int, int], pd.DataFrame]) -> Points:
+        """Scores of one arm."""
+        classes = len(self.recipe.classes)
+        seeds, draws = ({key[axis] for key in tables} for axis in (0, 1))
+        stacked = [[counts_array(tables[s, d], self._block, self.n_blocks, classes) for d in sorted(draws)]
+                   for s in sorted(seeds)]  # fmt: skip
+        counts = np.array(stacked)  # (seed, draw, block, class, called class)
+        whole = counts.sum(axis=2)
+        resampled = np.einsum("rb,sdbij->rsdij", self._weights, counts, optimize=True)
+        scores = overall_scores(resampled, self._present)
+        samples = np.stack([mean_over_seeds(scores[..., k], self._stream) for k in range(len(SCORES))], axis=-1)
+        by_class = np.stack(class_scores(resampled), axis=-2)  # (resample, seed, draw, accuracy or iou, class)
+        n_train = int(next(iter(tables.values()))["n_train"].iloc[0])
+        return Points(overall_scores(whole, self._present), samples, n_train, whole.sum(axis=(0, 1)),
+                      by_class.mean(axis=(1, 2)))  # fmt: skip
+
+    def rows(self, arm: Arm, point: Points) -> Iterator[dict[str, Any]]:
+        """One row a score."""
+        spread = point.members.reshape(-1, len(SCORES))
+        for k, metric in enumerate(SCORES):
+            low, high = interval(point.samples[:, k])
+            sd = float(spread[:, k].std(ddof=1)) if len(spread) > 1 else np.nan
+            n_seeds, n_repeats, _ = point.members.shape
+            yield {**vars(arm), "n_train": point.n_train, "metric": metric, "value": float(point.means[k]), "sd": sd,
+                   "low": low, "high": high, "n_seeds": n_seeds, "n_repeats": n_repeats, **self._facts}  # fmt: skip
+
+    def class_rows(self, arm: Arm, point: Points) -> Iterator[dict[str, Any]]:
+        """One row a class."""
+        if point.counts is None:
+            return
+        values = class_scores(point.counts)
+        for k, name in enumerate(self.recipe.classes):
+            row: dict[str, Any] = {**vars(arm), "class": name, "n_pixels": int(point.counts[k].sum())}
+            for m, metric in enumerate(("accuracy", "iou")):
+                low, high = interval(point.class_samples[:, m, k])
+                row |= {metric: float(values[m][k]), f"{metric}_low": low, f"{metric}_high": high}
+            yield row
+
+
+def _means_of_bands(points: dict[Arm, Points]) -> Iterator[tuple[Arm, Points]]:
+    """Of encoders that take one band at a time the mean over bands, and of the pixels' own values over the same."""
+    sets: dict[tuple[str, str, int], list[Arm]] = defaultdict(list)
+    for arm in points:
+        if arm.band:
+            sets[arm.arm, arm.init, arm.size].append(arm)
+    floors = {(arm.sees, arm.size): arm for arm in points if arm.init == FLOOR}
+    for (entry, init, size), arms in sets.items():
+        sees = " | ".join(sorted(arm.sees for arm in arms))
+        if len(arms) > 1:
+            yield Arm(entry, init, "", MEAN_OF_BANDS, sees, size), _mean([points[arm] for arm in arms])
+            own = [floors[arm.sees, size] for arm in arms if (arm.sees, size) in floors]
+            if len(own) == len(arms):
+                yield Arm("", FLOOR, own[0].tower, MEAN_OF_BANDS, sees, size), _mean([points[arm] for arm in own])
+
+
+def _mean(points: Sequence[Points]) -> Points:
+    members, samples = (np.mean([getattr(p, name) for p in points], axis=0) for name in ("members", "samples"))
+    return Points(members, samples, points[0].n_train)
+
+
+def _pairs(arms: list[Arm]) -> Iterator[tuple[Arm, Arm]]:
+    """What is compared: see `score_segmentation`."""
+    trained = [arm for arm in arms if arm.init == TRAINED]
+    for one in trained:
+        for other in arms:
+            same = (other.arm, other.tower, other.band) == (one.arm, one.tower, one.band)
+            twin = other.init == UNTRAINED and same
+            floor = other.init == FLOOR and (other.sees == one.sees or other.tower == MAJORITY)
+            if other.size == one.size and (twin or floor):
+                yield one, other
+    for one, other in combinations(trained, 2):
+        if one.size == other.size and (one.sees == other.sees or not (one.band or other.band)):
+            yield one, other
+
+
+_DIFFERENCES = [
+    "arm", "init", "tower", "band", "sees", "size", "rival", "rival_init", "rival_tower", "rival_band", "metric",
+    "value", "rival_value", "difference", "low", "high", "p",
+]  # fmt: skip
+
+
+def _differences(one: Arm, other: Arm, points: dict[Arm, Points]) -> Iterator[dict[str, Any]]:
+    for metric in COMPARED:
+        k = SCORES.index(metric)
+        gap = points[one].samples[:, k] - points[other].samples[:, k]
+        low, high = interval(gap)
+        values = [float(points[arm].means[k]) for arm in (one, other)]
+        rival = {"rival": other.arm, "rival_init": other.init, "rival_tower": other.tower, "rival_band": other.band}
+        yield {**vars(one), **rival, "metric": metric, "value": values[0], "rival_value": values[1],
+               "difference": values[0] - values[1], "low": low, "high": high, "p": p_value(gap)}  # fmt: skip
+
+
+def _confusion(arm: Arm, point: Points, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    if point.counts is not None:
+        for truth, called in np.argwhere(point.counts > 0):
+            yield {**vars(arm), "truth": classes[truth], "called": classes[called],
+                   "pixels": int(point.counts[truth, called])}  # fmt: skip
