@@ -72,7 +72,7 @@ def select_segmentation(
                 f"{recipe.collection} to choose a learning rate by. Look at the split and at the label layer."
             )
         drawn = {size: rows for size, rows in draws.items() if rows is not None}
-        view.keep(np.unique(np.concatenate([judged, *drawn.values()])))
+        probed.keep(view, [judged, *drawn.values()])
         for size, rows in drawn.items():
             tried = [(lr, _miou(fit(view, rows, recipe, lr, 0), judged))
                      for lr in recipe.lrs]  # fmt: skip
@@ -130,7 +130,7 @@ def segment_chips(
         judged = test[view.seen[test]]
         if not own or not len(judged):
             continue
-        view.keep(np.unique(np.concatenate([judged, *(d for c in own for d in probed.draws(view, c["size"]))])))
+        probed.keep(view, [judged, *(rows for choice in own for rows in probed.draws(view, choice["size"]))])
         for choice in own:
             for repeat, rows in enumerate(probed.draws(view, choice["size"])):
                 fitted = fit(view, rows, recipe, choice["lr"], repeat)
@@ -187,6 +187,11 @@ class _Probed:
         for init, encoder in with_twins(self.encoder, self.recipe.random_inits).items():
             for unit in self.units:
                 yield init, View(encoder, self.labelled, unit, self.seen(unit))
+
+    def keep(self, view: View, parts: Sequence[NDArray[np.intp]]) -> None:
+        """Make the features of all chips that will be asked for once, where the encoder stays as it is."""
+        if self.recipe.protocol != "finetune":
+            view.keep(np.unique(np.concatenate(parts)))
 
     def draw(self, view: View, size: int, repeat: int) -> NDArray[np.intp] | None:
         """Train chips of a draw, None where there are too few."""
