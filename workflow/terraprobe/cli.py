@@ -24,6 +24,7 @@ STAGES = {
     "index-archive": "terraprobe.acquire.archive:index_archive",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
+    "fetch-earthengine": "terraprobe.acquire.earthengine.fetch:fetch_earthengine",
     "lay-grid": "terraprobe.collections.grid:lay_grid",
     "extract-context": "terraprobe.collections.context:extract_context",
     "assign-splits": "terraprobe.collections.splits:assign_splits",
