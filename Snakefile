@@ -33,6 +33,7 @@ if not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/acquire.smk"
+include: "workflow/rules/earthengine.smk"
 include: "workflow/rules/collections.smk"
 include: "workflow/rules/chips.smk"
 include: "workflow/rules/pretrain.smk"
@@ -51,7 +52,6 @@ rule all:
 
 
 onstart:
-    check_access()
     if workflow.local_exec:
         # The limit of jobs a second (for clusters; here cores are the limit) makes Snakemake look for work once more a
         # second for every job that has finished: after a hundred of them that alone takes half a core.
@@ -60,6 +60,7 @@ onstart:
         say("terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth;")
         say("the papers = --configfile studies/<paper>.yaml")
     say(f"study {STUDY.study}: results land in {ROOT}")
+    check_access()
 
 
 onsuccess:

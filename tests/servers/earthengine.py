@@ -4,6 +4,7 @@ The protocol is that of the client's own wheel: `ee/tests/cloud_api_discovery_do
 """
 
 import json
+import socket
 import threading
 import time
 from collections import deque
@@ -112,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, len(content), "image/tiff")
             self.wfile.write(content[: len(content) // 2])
             self.wfile.flush()
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
             return
         self.world.answered += 1
         self._send(200, content, "image/tiff")

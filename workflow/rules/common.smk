@@ -59,20 +59,6 @@ def recipe(**content):
     return recipe_json(content)
 
 
-def check_access():
-    """Stop a run, before any job, that would ask Earth Engine without being let in."""
-    wanted = (
-        manifest(c.name, shard, layer)
-        for c in STUDY.collections
-        if c.kind == "area"
-        for layer in c.from_earth_engine
-        for shard in c.shard_names
-    )
-    missing = missing_access() if any(not Path(path).exists() for path in wanted) else ""
-    if missing:
-        raise WorkflowError(missing)
-
-
 def stores(collection, kind="chips"):
     """The sealed stores of a collection's modalities or label layers."""
     layers = NAMES[collection].modalities if kind == "chips" else NAMES[collection].labels
@@ -257,3 +243,17 @@ def reconstruction_files(kind=""):
 def class_files(kind=""):
     """One file of every evaluation of heads."""
     return [f"{ROOT}/classes/{v.name}{kind}.parquet" for v in STUDY.classifications]
+
+
+def check_access():
+    """Stop a run, before any job, that would ask Earth Engine without being let in."""
+    wanted = (
+        manifest(c.name, shard, layer)
+        for c in STUDY.collections
+        if c.kind == "area"
+        for layer in c.from_earth_engine
+        for shard in c.shard_names
+    )
+    missing = missing_access() if any(not Path(path).exists() for path in wanted) else ""
+    if missing:
+        raise WorkflowError(missing)

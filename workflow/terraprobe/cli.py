@@ -51,6 +51,7 @@ STAGES = {
 
 COMMANDS = {
     "check-study": "terraprobe.study:check_command",
+    "plan": "terraprobe.plan:plan_command",
     "describe": "terraprobe.describe:describe_command",
     "times": "terraprobe.report.times:times_command",
     "trace": "terraprobe.trace:trace_command",
@@ -177,6 +178,7 @@ def _usage() -> str:
         "terraprobe: places on Earth to Sentinel chips, encoders, embeddings, and what they know about land cover\n\n"
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
+        "  plan FILE               requests, bytes, disk, jobs and GPU hours of a study, before anything is fetched\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"
         "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"

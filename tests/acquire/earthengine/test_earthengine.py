@@ -9,23 +9,13 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from fabricated_area import fetch
 from terraprobe.acquire.earthengine import fetch as fetch_module
 from terraprobe.acquire.earthengine import graphs
 from terraprobe.acquire.earthengine.blocks import Block, shard_blocks
-from terraprobe.acquire.earthengine.fetch import FetchRecipe, fetch_earthengine
 from terraprobe.acquire.earthengine.products import PRODUCTS, Composite, after, block_shape
 from terraprobe.chips.cut import CutRecipe, cut_chips
 from terraprobe.errors import TerraprobeError
-
-COMPOSITE = {"months": ["2020-01", "2020-02", "2020-03"]}
-
-
-def fetch(area, folder, layer, **settings):
-    """Fetch one layer; returns its manifest."""
-    recipe = FetchRecipe(layer=layer, shard="000", composite=Composite(**COMPOSITE | settings))
-    manifest = folder / layer / "000.json"
-    fetch_earthengine(grid=area / "grid.parquet", recipe=recipe, manifest=manifest)
-    return manifest
 
 
 def cut(area, manifest, layer, folder):
@@ -64,28 +54,29 @@ def test_chips_from_the_server_are_those_from_the_files(simulated_area, tmp_path
     assert files_valid.mean() < 1 or layer in ("mod44b", "worldcover")
 
 
-@pytest.mark.parametrize("layer", ["s2_rgb_monthly", "s1_grd_monthly"])
-def test_a_month_without_its_last_day_is_seen(simulated_area, server, tmp_path, layer, monkeypatch):
+@pytest.mark.usefixtures("server")
+def test_a_month_without_its_last_day_is_seen(simulated_area, tmp_path, monkeypatch):
     def last_day(month):
         day = datetime.date.fromisoformat(after(month)) - datetime.timedelta(days=1)
         return day.isoformat()
 
     monkeypatch.setattr(graphs, "after", last_day)
-    assert differs(simulated_area, tmp_path, layer, 1)
+    assert differs(simulated_area, tmp_path, "s2_rgb_monthly", 1)
 
 
 @pytest.mark.parametrize("layer", ["s2_rgb_monthly", "s1_grd_monthly"])
-def test_two_swapped_bands_are_seen(simulated_area, server, tmp_path, layer, monkeypatch):
+@pytest.mark.usefixtures("server")
+def test_two_swapped_bands_are_seen(simulated_area, tmp_path, layer, monkeypatch):
     swapped = replace(PRODUCTS[layer], sources=PRODUCTS[layer].sources[::-1])
     monkeypatch.setattr(fetch_module, "PRODUCTS", {layer: swapped})
     assert differs(simulated_area, tmp_path, layer, 1)
 
 
-@pytest.mark.parametrize("layer", ["s2_rgb_monthly", "s1_grd_monthly"])
-def test_a_grid_that_is_half_a_pixel_off_is_seen(simulated_area, server, tmp_path, layer, monkeypatch):
+@pytest.mark.usefixtures("server")
+def test_a_grid_that_is_half_a_pixel_off_is_seen(simulated_area, tmp_path, monkeypatch):
     right = Block.transform.fget
     monkeypatch.setattr(Block, "transform", property(lambda b: right(replace(b, left=b.left + 5))))
-    assert differs(simulated_area, tmp_path, layer, 1)
+    assert differs(simulated_area, tmp_path, "s1_grd_monthly", 1)
 
 
 def test_another_cloud_mask_and_median_give_the_composite_of_that(simulated_area, server, tmp_path):

@@ -94,8 +94,8 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     """Open every tile and say which bands of the layer it holds.
 
     Args:
-        paths: raster files, in any order; or what the manifest says of each, of which `bands`, `offset_dn` and
-            `nodata`, where they are there, count before what the file says.
+        paths: raster files, in any order; or what the manifest says of each, of which `bands` and `offset_dn`, where
+            they are there, count before what the file says.
         layer: what they are tiles of.
 
     Returns:
@@ -108,22 +108,14 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     rows = paths if isinstance(paths, Mapping) else dict.fromkeys(paths, _NOTHING)
     ordered = sorted(rows, key=lambda path: (path.name, str(path)))
     if isinstance(layer, LabelLayer):
-        return [_stated(_describe(path, layer, (layer.name,)), rows[path]) for path in ordered]
+        return [_describe(path, layer, (layer.name,)) for path in ordered]
     if layer.variable:
         return [_describe(path, layer, (_gunw(path)["channel"],)) for path in _newest(ordered)]
-    tiles = [
-        _stated(_describe(path, layer, rows[path].get("bands"), rows[path].get("offset_dn")), rows[path])
-        for path in ordered
-    ]
+    tiles = [_describe(path, layer, rows[path].get("bands"), rows[path].get("offset_dn")) for path in ordered]
     if layer.bands[0].startswith(MONTHS[0]) and not any("bands" in row for row in rows.values()):
         tiles = _name_months(tiles, layer)
     _require_bands(tiles, layer)
     return tiles
-
-
-def _stated(tile: Tile, row: Mapping[str, Any]) -> Tile:
-    """A tile with the nodata value that its manifest states, where it does."""
-    return replace(tile, nodata=row["nodata"]) if "nodata" in row else tile
 
 
 @contextmanager
