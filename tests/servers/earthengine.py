@@ -38,6 +38,7 @@ class Server:
         tokens: access tokens given so far; the last is valid.
         refuse_tokens: whether the token server turns everyone away.
         delay_s: before each answer with pixels.
+        most_px: in one request, before its memory runs out.
     """
 
     def __init__(self, scenes: list[Scene]) -> None:
@@ -48,6 +49,7 @@ class Server:
         self.tokens: list[str] = []
         self.refuse_tokens = False
         self.delay_s = 0.0
+        self.most_px = float("inf")
         self.url = ""
         self.lock = threading.Lock()
 
@@ -105,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"<html><body>Sign in</body></html>", "text/html")
             return
         try:
-            content = _geotiff(body, self.world.scenes, fault)
+            content = _geotiff(body, self.world.scenes, fault, self.world.most_px)
         except Refused as error:
             self._error(400, str(error))
             return
@@ -136,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def _geotiff(body: dict[str, Any], scenes: list[Scene], fault: Any) -> bytes:
+def _geotiff(body: dict[str, Any], scenes: list[Scene], fault: Any, most_px: float) -> bytes:
     asked, affine = body["grid"], body["grid"]["affineTransform"]
     transform = tuple(float(affine[k]) for k in ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY"))
     width, height = asked["dimensions"]["width"], asked["dimensions"]["height"]
@@ -146,6 +148,8 @@ def _geotiff(body: dict[str, Any], scenes: list[Scene], fault: Any) -> bytes:
         if name not in image.bands:
             raise Refused(f"no band {name}; there are {', '.join(image.bands)}")
     size = width * height * len(names) * np.dtype(image.dtype).itemsize
+    if width * height > most_px:
+        raise Refused("User memory limit exceeded.")
     if size > MAX_BYTES or max(width, height) > MAX_SIDE:
         raise Refused(f"Total request size ({size} bytes) must be less than or equal to {MAX_BYTES} bytes.")
     planes = [image.bands[name]() for name in names]

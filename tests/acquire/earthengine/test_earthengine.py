@@ -9,22 +9,12 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from fabricated_area import fetch
+from fabricated_area import cut, fetch
 from terraprobe.acquire.earthengine import fetch as fetch_module
 from terraprobe.acquire.earthengine import graphs
 from terraprobe.acquire.earthengine.blocks import Block, shard_blocks
 from terraprobe.acquire.earthengine.products import PRODUCTS, Composite, after, block_shape
-from terraprobe.chips.cut import CutRecipe, cut_chips
 from terraprobe.errors import TerraprobeError
-
-
-def cut(area, manifest, layer, folder):
-    """Chips (chip, channel, y, x) and their shares of observed pixels."""
-    folder.mkdir(exist_ok=True)
-    pixels, valid = folder / "p.npy", folder / "v.npy"
-    recipe = CutRecipe(layer=layer, shard="000")
-    cut_chips(grid=area / "grid.parquet", manifest=manifest, recipe=recipe, pixels=pixels, valid=valid)
-    return np.load(pixels), np.load(valid)
 
 
 def both(area, folder, layer):

@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fabricated_area import COMPOSITE, fetch
+from fabricated_area import COMPOSITE, cut, fetch
 from terraprobe.acquire.earthengine import access, client, products
 from terraprobe.acquire.earthengine import fetch as module
-from terraprobe.artifacts import sha256_file
+from terraprobe.artifacts import read_json, sha256_file
 from terraprobe.cli import recipe_json
 from terraprobe.errors import TerraprobeError
 
@@ -105,6 +106,19 @@ def test_what_is_there_is_not_asked_for_again_and_a_broken_block_is(simulated_ar
     whole = fetch(simulated_area, tmp_path / "again", "s2_rgb_monthly")
     assert whole.read_bytes() == manifest.read_bytes()
     assert [sha256_file(whole.parent / row["name"]) for row in rows] == [row["sha256"] for row in rows]
+
+
+def test_a_block_that_is_too_much_is_asked_for_in_quarters(simulated_area, server, tmp_path):
+    whole = cut(simulated_area, fetch(simulated_area, tmp_path / "whole", "worldcover"), "worldcover", tmp_path)
+    server.most_px = 3000
+    manifest = fetch(simulated_area, tmp_path / "quarters", "worldcover")
+    assert len(read_json(manifest)["files"]) > 1
+    quarters = cut(simulated_area, manifest, "worldcover", tmp_path)
+    for one, other in zip(whole, quarters, strict=True):
+        np.testing.assert_array_equal(one, other)
+    server.most_px = 10
+    said = refused(simulated_area, tmp_path / "never")
+    assert "User memory limit exceeded" in said
 
 
 def test_an_expired_token_is_renewed_once(simulated_area, server, tmp_path, monkeypatch):

@@ -85,12 +85,12 @@ def shard_blocks(frame: Any, chip_px: int, product: Product) -> list[Block]:
             name = f"{crs.removeprefix('EPSG:')}_{line}_{column}"
             width = round((right - left) / PIXEL_M) + chip_px
             height = round((top - bottom) / PIXEL_M) + chip_px
-            blocks += _cut(Block(name, crs, float(left), float(top), width, height), pieces)
+            blocks += cut_block(Block(name, crs, float(left), float(top), width, height), pieces)
     return blocks
 
 
-def _cut(block: Block, pieces: int) -> list[Block]:
-    """A block in so many pieces a side."""
+def cut_block(block: Block, pieces: int) -> list[Block]:
+    """A block in so many pieces a side, from north to south and west to east."""
     if pieces == 1:
         return [block]
     edges = [block.width * k // pieces for k in range(pieces + 1)]

@@ -1,6 +1,7 @@
 """One request for pixels: asked, waited for, asked again where that can help, and checked."""
 
 import random
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +22,18 @@ WAIT_S, LONGEST_WAIT_S = 1.0, 120.0
 """Before the second attempt, doubled before each further one up to the longest: some six minutes in all. Each wait is
 drawn between half of it and one and a half, so that many clients do not come back at once."""
 
+_TOO_MUCH = re.compile("memory limit exceeded|timed out|memory capacity exceeded", re.IGNORECASE)
+"""Earth Engine, "Debugging guide", scaling errors: `User memory limit exceeded`, `Computation timed out`."""
+
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Passing(Exception):  # noqa: N818  (a state, not an error)
     """An answer that may be another one next time; says what came."""
+
+
+class TooMuch(Exception):  # noqa: N818
+    """Earth Engine cannot compute so many pixels in one request; says why."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ def fetch_block(ee: Any, request: dict[str, Any], product: Product, block: Block
         block: where.
 
     Raises:
+        TooMuch: fewer pixels may be computed.
         TerraprobeError: it is refused, or did not come in `ATTEMPTS` attempts.
     """
     said = ""
@@ -75,6 +84,7 @@ def _ask(ee: Any, request: dict[str, Any], what: str) -> bytes:
 
     Raises:
         Passing: too many requests, a server's own failure, or a cut connection.
+        TooMuch: memory or time ran out there.
         TerraprobeError: any other refusal.
     """
     from google.auth import exceptions
@@ -96,6 +106,8 @@ def _ask(ee: Any, request: dict[str, Any], what: str) -> bytes:
             raise Passing(f"HTTP {status}") from None
         if status == 401:
             raise TerraprobeError(refused(error)) from None
+        if _TOO_MUCH.search(message):
+            raise TooMuch(message) from None
         raise TerraprobeError(
             f"{what}: Earth Engine refuses (HTTP {status}): {message}. Is the project registered for Earth Engine, and "
             "has the account the right to compute? Nothing was kept of this block."

@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from terraprobe.acquire.earthengine.access import open_session
-from terraprobe.acquire.earthengine.blocks import Block, shard_blocks
-from terraprobe.acquire.earthengine.client import Passing, check_pixels, fetch_block
+from terraprobe.acquire.earthengine.blocks import Block, cut_block, shard_blocks
+from terraprobe.acquire.earthengine.client import Passing, TooMuch, check_pixels, fetch_block
 from terraprobe.acquire.earthengine.graphs import compose
 from terraprobe.acquire.earthengine.products import PRODUCTS, REQUESTS_AT_ONCE, SETTINGS, Composite, Product
 from terraprobe.acquire.manifest import write_manifest
 from terraprobe.artifacts import digest, read_table, table_metadata, write_bytes
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import In, Out, Recipe, progress
+
+LEAST_PX = 64
+"""A block is not quartered further: what Earth Engine cannot compute for so few pixels, it never will."""
+
+Row = tuple[str, str, dict[str, Any]]
+"""Name of a file below the shard's folder, its layer, what the manifest says of it."""
 
 
 class FetchRecipe(Recipe):
@@ -64,13 +70,13 @@ class _Job:
         self.ee, self.product, self.recipe, self.folder = ee, product, recipe, folder
         self.kept = self.bytes = 0
 
-    def run(self, blocks: list[Block]) -> list[tuple[str, str, dict[str, Any]]]:
+    def run(self, blocks: list[Block]) -> list[Row]:
         """Row of each block's file, in order; the first error stops what has not begun."""
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             futures = [pool.submit(self._one, block) for block in blocks]
             for _ in self._watch(futures):
                 pass
-            return [future.result() for future in futures]
+            return [row for future in futures for row in future.result()]
 
     def _watch(self, futures: "list[Future[Any]]") -> Iterator[None]:
         step = max(1, len(futures) // 20)
@@ -87,7 +93,17 @@ class _Job:
             )
             yield
 
-    def _one(self, block: Block) -> tuple[str, str, dict[str, Any]]:
+    def _one(self, block: Block) -> list[Row]:
+        """Rows of a block; of its quarters where it is too much for one request."""
+        try:
+            return [self._whole(block)]
+        except TooMuch as error:
+            if min(block.width, block.height) < LEAST_PX:
+                what = f"{self.product.layer} {block.name}"
+                raise TerraprobeError(f"{what}: Earth Engine fails at {block.width} px a side: {error}") from None
+            return [row for quarter in cut_block(block, 2) for row in self._one(quarter)]
+
+    def _whole(self, block: Block) -> Row:
         request = self._request(block)
         asked = digest({**request, "expression": self.ee.serializer.encode(request["expression"], for_cloud_api=True)})
         name = f"{block.name}_{asked[:12]}.tif"
