@@ -62,7 +62,7 @@ def test_an_area_is_planned_refused_fetched_and_not_fetched_again(study, tmp_pat
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in (access.KEY_FILE, access.PROJECT, "CLOUDSDK_CONFIG"):
         monkeypatch.delenv(name, raising=False)
-    refused = snakemake(tmp_path, *targets, study=study)
+    refused = snakemake(tmp_path, "--rerun-incomplete", *targets, study=study)
     assert refused.returncode
     assert refused.stdout.count("Earth Engine: no credentials found. Set GOOGLE_APPLICATION_CREDENTIALS") == 1
     assert not collection.exists()
@@ -71,7 +71,7 @@ def test_an_area_is_planned_refused_fetched_and_not_fetched_again(study, tmp_pat
         monkeypatch.setenv(access.URL, server.url)
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        done = snakemake(tmp_path, *targets, study=study)
+        done = snakemake(tmp_path, "--rerun-incomplete", *targets, study=study)
         assert done.returncode == 0, done.stdout[-3000:]
         asked = len(server.asked)
     grid = read_table(collection / "grid.parquet")
@@ -81,7 +81,7 @@ def test_an_area_is_planned_refused_fetched_and_not_fetched_again(study, tmp_pat
         assert read_json(tmp_path / target)["chips"] == len(grid)
     # The server is gone and so are the credentials: what is there is there.
     monkeypatch.delenv(access.KEY_FILE)
-    again = snakemake(tmp_path, *targets, study=study)
+    again = snakemake(tmp_path, "--rerun-incomplete", *targets, study=study)
     assert "Nothing to be done" in again.stdout
 
 

@@ -6,6 +6,7 @@ from terraprobe.artifacts import read_json
 from terraprobe.collections.areagrid import read_area
 from terraprobe.collections.zones import lattice
 from terraprobe.plan import good_shards
+from terraprobe.report.recipe import report_recipe
 from terraprobe.study import load_study
 
 
@@ -41,3 +42,11 @@ def test_shards_make_fewer_than_ten_thousand_jobs(study):
     """Every layer of every shard is fetched once and cut once; all else is a few hundred jobs."""
     jobs = sum(2 * area.shards * len(area.layers) for area in study.collections)
     assert jobs < 9_000
+
+
+def test_the_report_says_where_pixels_come_from(study):
+    for note in report_recipe(study).collections:
+        assert not note.simulated
+        for words in ("COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD", "Google Earth Engine", "ASF", "GHS-BUILT-S"):
+            assert words in note.source
+        assert "CC-BY-4.0" in note.licence
