@@ -42,16 +42,20 @@ class Server:
     """
 
     def __init__(self, scenes: list[Scene]) -> None:
+        self.url = ""
+        self.lock = threading.Lock()
+        self.tokens: list[str] = []
+        self.reset(scenes)
+
+    def reset(self, scenes: list[Scene]) -> None:
+        """Begin anew with these scenes; tokens stay valid."""
         self.scenes = scenes
         self.faults: deque[Any] = deque()
         self.asked: list[dict[str, Any]] = []
         self.answered = 0
-        self.tokens: list[str] = []
         self.refuse_tokens = False
         self.delay_s = 0.0
         self.most_px = float("inf")
-        self.url = ""
-        self.lock = threading.Lock()
 
     def expire(self) -> None:
         """From now on no token given so far is valid."""

@@ -6,7 +6,7 @@ import shapely
 
 from earthengine_scenes import scenes_of
 from servers.earthengine import serve, write_key_file
-from terraprobe.acquire.earthengine import access, client
+from terraprobe.acquire.earthengine import access, client, fetch
 from terraprobe.acquire.simulated.stages import simulate_places
 from terraprobe.acquire.simulated.world import PlacesRecipe, SimulatedWorld, place_grid
 from terraprobe.collections.grid import GridRecipe, lay_grid
@@ -37,14 +37,42 @@ def scenes(simulated_area):
     return scenes_of(simulated_area / "tiles")
 
 
+@pytest.fixture(scope="session")
+def running(scenes, tmp_path_factory):
+    """Earth Engine on loopback, and the key file of a service account that it knows."""
+    with serve(scenes) as server:
+        yield server, write_key_file(tmp_path_factory.mktemp("key") / "key.json", server)
+
+
+SESSION: list[object] = []
+"""The one that tests share which do not log in themselves: logging in takes half a second."""
+
+
 @pytest.fixture
-def server(scenes, tmp_path, monkeypatch):
-    """Earth Engine on loopback, with a service account that it knows and no way to any other server."""
-    with serve(scenes) as running:
-        monkeypatch.setenv(access.KEY_FILE, str(write_key_file(tmp_path / "key.json", running)))
-        monkeypatch.setenv(access.URL, running.url)
-        monkeypatch.delenv(access.PROJECT, raising=False)
-        monkeypatch.setattr(client, "WAIT_S", 0.001)
-        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        yield running
+def _reachable(running, scenes, monkeypatch):
+    """Only the server on loopback is; it is as it began."""
+    server, key = running
+    server.reset(scenes)
+    monkeypatch.setenv(access.KEY_FILE, str(key))
+    monkeypatch.setenv(access.URL, server.url)
+    monkeypatch.delenv(access.PROJECT, raising=False)
+    monkeypatch.setattr(client, "WAIT_S", 0.001)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return server
+
+
+@pytest.fixture
+def server(_reachable, monkeypatch):
+    """Earth Engine on loopback, logged in."""
+    if not SESSION:
+        SESSION.append(access.open_session())
+    monkeypatch.setattr(fetch, "open_session", lambda: SESSION[0])
+    return _reachable
+
+
+@pytest.fixture
+def closed_server(_reachable):
+    """Earth Engine on loopback, before anyone has logged in."""
+    yield _reachable
+    SESSION.clear()
