@@ -1,6 +1,5 @@
 """The stage that fetches one layer of one shard from Earth Engine, block by block."""
 
-from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -68,30 +67,29 @@ class _Job:
 
     def __init__(self, ee: Any, product: Product, recipe: FetchRecipe, folder: Path) -> None:
         self.ee, self.product, self.recipe, self.folder = ee, product, recipe, folder
-        self.kept = self.bytes = 0
+        self.kept: list[Path] = []
 
     def run(self, blocks: list[Block]) -> list[Row]:
         """Row of each block's file, in order; the first error stops what has not begun."""
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
             futures = [pool.submit(self._one, block) for block in blocks]
-            for _ in self._watch(futures):
-                pass
+            step = max(1, len(futures) // 20)
+            for end in range(step, len(futures) + step, step):
+                self._wait(futures, end)
             return [row for future in futures for row in future.result()]
 
-    def _watch(self, futures: "list[Future[Any]]") -> Iterator[None]:
-        step = max(1, len(futures) // 20)
-        for first in range(0, len(futures), step):
-            done, _ = wait(futures[: first + step], return_when=FIRST_EXCEPTION)
-            failed = [f for f in done if f.exception() is not None]
-            if failed:
-                for future in futures:
-                    future.cancel()
-                failed[0].result()
-            progress(
-                f"{self.product.layer} {self.recipe.shard}: {min(first + step, len(futures))} of {len(futures)} tiles, "
-                f"{self.bytes / 1e6:.1f} MB, {self.kept} of them were there"
-            )
-            yield
+    def _wait(self, futures: "list[Future[list[Row]]]", end: int) -> None:
+        """Wait for the first blocks and say how much is there."""
+        done, _ = wait(futures[:end], return_when=FIRST_EXCEPTION)
+        if any(future.exception() for future in done):
+            for future in futures:
+                future.cancel()
+            next(future for future in done if future.exception()).result()
+        size = sum((self.folder / name).stat().st_size for future in done for name, _, _ in future.result())
+        progress(
+            f"{self.product.layer} {self.recipe.shard}: {len(done)} of {len(futures)} tiles, {size / 1e6:.1f} MB"
+            + (f"; {len(self.kept)} were there" if self.kept else "")
+        )
 
     def _one(self, block: Block) -> list[Row]:
         """Rows of a block; of its quarters where it is too much for one request."""
@@ -113,7 +111,6 @@ class _Job:
             answer = fetch_block(self.ee, request, self.product, block)
             write_bytes(path, answer.content)
             observed = answer.observed
-        self.bytes += path.stat().st_size
         row = {
             "request": asked,
             "bands": list(self.product.bands),
@@ -136,7 +133,7 @@ class _Job:
             observed = check_pixels(path.read_bytes(), self.product, block, names)
         except (Passing, TerraprobeError):
             return None
-        self.kept += 1
+        self.kept.append(path)
         return observed
 
 
