@@ -33,6 +33,7 @@ if not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/acquire.smk"
+include: "workflow/rules/earthengine.smk"
 include: "workflow/rules/collections.smk"
 include: "workflow/rules/chips.smk"
 include: "workflow/rules/pretrain.smk"
@@ -61,6 +62,7 @@ onstart:
         say("terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth;")
         say("the papers = --configfile studies/<paper>.yaml")
     say(f"study {STUDY.study}: results land in {ROOT}")
+    check_access()
 
 
 onsuccess:

@@ -16,7 +16,13 @@ from terraprobe.study.encoders import PublishedWeights
 
 MODELS = {
     "The study": [study.Study],
-    "collections": [study.SceneCollection, study.SimulatedCollection, study.FolderCollection, study.ArchiveCollection],
+    "collections": [
+        study.SceneCollection,
+        study.SimulatedCollection,
+        study.FolderCollection,
+        study.ArchiveCollection,
+        study.AreaCollection,
+    ],
     "collections: classes": [ClassMap],
     "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
     "collections: leakage_limit": [LeakageLimit],

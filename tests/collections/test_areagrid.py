@@ -21,7 +21,7 @@ def write_area(path, shapes=(AREA,), crs="EPSG:4326"):
 
 
 def lay(tmp_path, path, **changes):
-    area = {"kind": "area", "source": "alps", "chip_px": 64, "block_chips": 4, "shard_chips": 100, **changes}
+    area = {"kind": "area", "source": "alps", "chip_px": 64, "block_chips": 4, "shards": 3, **changes}
     lay_grid(tiles=[path], recipe=GridRecipe(area=area), grid=tmp_path / "grid.parquet")
     return read_table(tmp_path / "grid.parquet")
 
@@ -52,9 +52,11 @@ def test_blocks_are_squares_of_the_lattice_whatever_the_area(tmp_path):
     assert spread.to_numpy().max() == 3 * 640
 
 
-def test_shards_hold_the_stated_number_of_chips_and_whole_rows_follow_each_other(tmp_path):
-    frame = lay(tmp_path, write_area(tmp_path / "area.fgb"))
-    assert set(frame["shard"].value_counts().iloc[:-1]) == {100}
+def test_chips_are_dealt_evenly_and_whole_rows_follow_each_other(tmp_path):
+    frame = lay(tmp_path, write_area(tmp_path / "area.fgb"), shards=7)
+    sizes = frame["shard"].value_counts()
+    assert sorted(sizes.index) == [f"{k:03d}" for k in range(7)]
+    assert sizes.max() - sizes.min() <= 1
     assert frame["shard"].is_monotonic_increasing
     assert (frame["block"] != frame["block"].shift()).sum() == frame["block"].nunique()
 
@@ -97,10 +99,10 @@ def test_areas_that_cannot_be_laid(tmp_path, shapes, crs, words):
     assert not (tmp_path / "grid.parquet").exists()
 
 
-def test_too_many_shards(tmp_path):
-    path = write_area(tmp_path / "area.fgb", [AREA.buffer(0.1)])
-    with pytest.raises(TerraprobeError, match=r"\d+ chips make \d+ shards of 1; at most 1000: shard_chips >= 3"):
-        lay(tmp_path, path, shard_chips=1)
+def test_more_shards_than_chips(tmp_path):
+    path = write_area(tmp_path / "area.fgb", [AREA.buffer(-0.04)])
+    with pytest.raises(TerraprobeError, match=r"area\.fgb: \d+ chips of 64 px, at most so many shards"):
+        lay(tmp_path, path, shards=1000)
 
 
 def test_a_broken_file(tmp_path):

@@ -5,6 +5,8 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from terraprobe.acquire import packaged
+from terraprobe.acquire.earthengine.access import missing_access
+from terraprobe.acquire.earthengine.products import PRODUCTS
 from terraprobe.acquire.simulated.world import raw_files, world_files
 from terraprobe.cli import recipe_json, stage_module
 from terraprobe.devices import count_gpus
@@ -29,6 +31,8 @@ NAMES = {c.name: c for c in STUDY.collections}
 
 # On a machine without a GPU the trainings share the cores; with GPUs each takes one.
 workflow.global_resources.setdefault("gpu", count_gpus() or workflow.cores or 1)
+# A project may have 40 requests on their way to Earth Engine at once; each of its jobs has four (REQUESTS_AT_ONCE).
+workflow.global_resources.setdefault("earthengine", 8)
 
 
 wildcard_constraints:
@@ -74,7 +78,7 @@ def tiles(collection, layer=None, shard=None):
     layers = [layer] if layer else [*entry.modalities, *entry.labels]
     if entry.kind == "folder":
         return [file for one in layers for file in entry.files[one]]
-    if entry.kind == "archive":
+    if entry.kind in {"archive", "area"}:
         return []  # too many to name: the manifest of a shard, which lists them, is checked when chips are read
     if entry.kind == "scene":
         folder, files = f"{DOWNLOADS}/scenes/{entry.scene}", packaged.raw_files(entry.scene)
@@ -85,12 +89,14 @@ def tiles(collection, layer=None, shard=None):
 
 
 def manifest(collection, shard, layer=None):
-    """What lists the raw files of one storage shard; of one layer in a folder of the user's own files."""
+    """What lists the raw files of one storage shard; of one layer in a folder of own files; of both over an area."""
     entry = NAMES[collection]
     if entry.kind == "folder":
         return f"{ROOT}/collections/{collection}/tiles/{layer}.json"
     if entry.kind == "scene":
         return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
+    if entry.kind == "area":
+        return f"{ROOT}/collections/{collection}/tiles/{layer}/{shard}.json"
     return f"{ROOT}/collections/{collection}/tiles/{shard}.json"
 
 
@@ -99,6 +105,8 @@ def laid_on(collection):
     entry = NAMES[collection]
     if entry.kind == "archive":
         return images(collection)
+    if entry.kind == "area":
+        return [entry.path]
     if entry.kind == "folder":
         return [manifest(collection, None, entry.modalities[0])]
     return tiles(collection, "s2_l1c") if entry.kind == "scene" else []
@@ -285,3 +293,17 @@ def segmented_maps():
     first = {e.members[0].name for e in STUDY.encoders}
     judged = [(v.name, e) for v in STUDY.segmentations for e in STUDY.judged(v) if e in first]
     return [f"{ROOT}/segmentation/{v}/{e}.npz" for v, e in judged]
+
+
+def check_access():
+    """Stop a run, before any job, that would ask Earth Engine without being let in."""
+    wanted = (
+        manifest(c.name, shard, layer)
+        for c in STUDY.collections
+        if c.kind == "area"
+        for layer in c.from_earth_engine
+        for shard in c.shard_names
+    )
+    missing = missing_access() if any(not Path(path).exists() for path in wanted) else ""
+    if missing:
+        raise WorkflowError(missing)

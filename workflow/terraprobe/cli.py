@@ -24,6 +24,7 @@ STAGES = {
     "index-archive": "terraprobe.acquire.archive:index_archive",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
+    "fetch-earthengine": "terraprobe.acquire.earthengine.fetch:fetch_earthengine",
     "lay-grid": "terraprobe.collections.grid:lay_grid",
     "extract-context": "terraprobe.collections.context:extract_context",
     "assign-splits": "terraprobe.collections.splits:assign_splits",
@@ -55,6 +56,7 @@ STAGES = {
 
 COMMANDS = {
     "check-study": "terraprobe.study:check_command",
+    "plan": "terraprobe.plan:plan_command",
     "describe": "terraprobe.describe:describe_command",
     "map": "terraprobe.mapping:map_command",
     "times": "terraprobe.report.times:times_command",
@@ -182,6 +184,7 @@ def _usage() -> str:
         "terraprobe: places on Earth to Sentinel chips, encoders, embeddings, and what they know about land cover\n\n"
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
+        "  plan FILE               requests, bytes, disk, jobs and GPU hours of a study, before anything is fetched\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
         "  map --model FOLDER --input PATH --output MAP.tif   land cover of your own GeoTIFFs, by a fitted probe\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,9 @@ class _BandCutter(_Cutter):
     def __init__(self, layer: Layer, tiles: Tiles) -> None:
         self.bands = (layer.name,) if isinstance(layer, LabelLayer) else layer.bands
         super().__init__(layer, len(self.bands))
-        self.tiles = describe_tiles(tiles, layer)
+        described = describe_tiles(tiles, layer)
+        # What a manifest states counts before what a file says: Earth Engine's files name no nodata value.
+        self.tiles = [replace(tile, nodata=tiles[tile.path].get("nodata", tile.nodata)) for tile in described]
 
     def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
         image = self.empty(self.channels, cell.grid.height, cell.grid.width)

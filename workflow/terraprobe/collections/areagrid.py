@@ -13,9 +13,6 @@ from terraprobe.stage import Recipe
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_SHARDS = 1000
-"""A shard's name has three digits."""
-
 OUTLINE_PIECES = 1000
 """Edges that are straight in a projection are bent in degrees: they are projected in so many pieces an extent."""
 
@@ -28,14 +25,14 @@ class AreaGrid(Recipe):
         source: written into every row.
         chip_px: chip side in pixels.
         block_chips: side of a spatial block (the unit of the bootstrap) in chips.
-        shard_chips: chips of a storage shard.
+        shards: storage units that the chips are dealt to, in equal parts.
     """
 
     kind: Literal["area"] = "area"
     source: str
     chip_px: int
     block_chips: int = Field(ge=1)
-    shard_chips: int = Field(ge=1)
+    shards: int = Field(ge=1, le=1000)
 
 
 def area_rows(path: Path, area: AreaGrid) -> "pd.DataFrame":
@@ -51,7 +48,7 @@ def area_rows(path: Path, area: AreaGrid) -> "pd.DataFrame":
         One row a chip, block after block: `crs, left, top, block, shard, source`.
 
     Raises:
-        TerraprobeError: the file holds no polygons, no lattice fits them, or there are too many shards.
+        TerraprobeError: the file holds no polygons, no lattice fits them, or it has fewer chips than shards.
     """
     try:
         rows = lattice(read_area(path), area.chip_px)
@@ -60,16 +57,13 @@ def area_rows(path: Path, area: AreaGrid) -> "pd.DataFrame":
     # Counted north and east from the zone's origin, where both are positive.
     line, column = (-1 - rows["row"]) // area.block_chips, rows["column"] // area.block_chips
     order = np.lexsort((rows["column"], rows["row"], column, -line, rows["crs"]))
-    needed = -(-len(rows) // area.shard_chips)
-    if needed > MAX_SHARDS:
-        raise TerraprobeError(
-            f"{path}: {len(rows)} chips make {needed} shards of {area.shard_chips}; at most {MAX_SHARDS}: "
-            f"shard_chips >= {-(-len(rows) // MAX_SHARDS)}"
-        )
+    if len(rows) < area.shards:
+        raise TerraprobeError(f"{path}: {len(rows)} chips of {area.chip_px} px, at most so many shards; lower shards.")
     zone = rows["crs"].str.removeprefix("EPSG:")
     block = [f"{z}-{y:05d}-{x:05d}" for z, y, x in zip(zone, line, column, strict=True)]
     rows = rows[["crs", "left", "top"]].assign(block=block).iloc[order].reset_index(drop=True)
-    return rows.assign(shard=[f"{k // area.shard_chips:03d}" for k in range(len(rows))], source=area.source)
+    shard = np.arange(len(rows)) * area.shards // len(rows)
+    return rows.assign(shard=[f"{k:03d}" for k in shard.tolist()], source=area.source)
 
 
 def read_area(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terraprobe.acquire.earthengine.products import PRODUCTS
 from terraprobe.acquire.packaged import find_scene
 from terraprobe.archives import ARCHIVES
 from terraprobe.modalities import MODALITIES
@@ -17,7 +18,8 @@ from terraprobe.report.notes import (
     ReportRecipe,
     SegmentationNote,
 )
-from terraprobe.study import ArchiveCollection, FolderCollection, SimulatedCollection, Study
+from terraprobe.study import ArchiveCollection, AreaCollection, FolderCollection, SimulatedCollection, Study
+from terraprobe.study.area import ELSEWHERE
 
 if TYPE_CHECKING:
     from terraprobe.study import (
@@ -168,6 +170,18 @@ def _collection(collection: "AnyCollection") -> CollectionNote:
             simulated=False,
             source=f"{archive.title}: images and classes of the benchmark as they are.{_context_words(collection)}",
             licence=archive.licence,
+            attribution=_COPERNICUS,
+            split=split,
+        )
+    if isinstance(collection, AreaCollection):
+        return CollectionNote(
+            name=collection.name,
+            title=title,
+            simulated=False,
+            source=f"Chips over {Path(collection.area).name}, {collection.months[0]} to {collection.months[-1]}: "
+            f"{', '.join(dict.fromkeys(PRODUCTS[layer].dataset for layer in collection.from_earth_engine))} by Google "
+            "Earth Engine" + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers) + ".",
+            licence="; ".join(dict.fromkeys(PRODUCTS[layer].licence for layer in collection.from_earth_engine)),
             attribution=_COPERNICUS,
             split=split,
         )

@@ -4,6 +4,7 @@ Collections, encoders and evaluations are lists of named entries. A key that is 
 known and a combination that cannot work fail here, with the key, what was found and what is allowed.
 """
 
+from terraprobe.study.area import AreaCollection
 from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
@@ -15,6 +16,7 @@ from terraprobe.study.whole import Study
 __all__ = [
     "AnyCollection",
     "ArchiveCollection",
+    "AreaCollection",
     "Classification",
     "Collection",
     "EncoderEntry",

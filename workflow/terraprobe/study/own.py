@@ -10,6 +10,7 @@ from terraprobe.acquire.folder import list_geotiffs
 from terraprobe.archives import ARCHIVES, ArchiveName, layer_folder, watched
 from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.modalities import LABELS, MODALITIES, LabelLayer
+from terraprobe.study.area import AreaCollection
 from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
 from terraprobe.study.names import Name, check_names
 
@@ -254,5 +255,6 @@ class ArchiveCollection(OwnFiles):
 
 
 AnyCollection = Annotated[
-    SceneCollection | SimulatedCollection | FolderCollection | ArchiveCollection, Field(discriminator="kind")
+    SceneCollection | SimulatedCollection | FolderCollection | ArchiveCollection | AreaCollection,
+    Field(discriminator="kind"),
 ]

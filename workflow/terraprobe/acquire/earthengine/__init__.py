@@ -1,0 +1,1 @@
+"""Earth Engine: what is asked of it, how a shard of chips becomes requests, and the stage that fetches them."""

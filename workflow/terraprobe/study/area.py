@@ -1,0 +1,96 @@
+"""Collections over an area of interest, whose pixels are fetched."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from terraprobe.acquire.earthengine.products import PRODUCTS, SETTINGS, Composite
+from terraprobe.modalities import LABELS, MODALITIES, MONTHS
+from terraprobe.study.collections import Collection
+from terraprobe.study.names import check_names
+
+ELSEWHERE = MappingProxyType({"s1_coherence": "ARIA S1 GUNW by ASF", "ghs_built": "GHS-BUILT-S 2020"})
+"""Layers of an area that other services than Earth Engine give, and what they are."""
+
+
+class AreaCollection(Collection):
+    """An area of interest: chips on the fixed lattice of each UTM zone, pixels from Earth Engine and ASF.
+
+    Attributes:
+        kind: `area`.
+        area: file of its polygons (GeoJSON, GeoPackage, FlatGeobuf; any CRS), absolute or relative to the folder that
+            Snakemake runs in.
+        months: calendar months, whole, as "2020-01"; three for the monthly modalities. Other modalities are one image
+            of all of them; labels are of the year of the first.
+        shards: into how many storage units its chips are dealt; one job each a layer. `terraprobe plan` names a good
+            number.
+        block_chips: side of a spatial block, the unit of the bootstrap, in chips.
+        statistic: `mean` or `median` of the images that become one.
+        cloud_mask: which pixels of Sentinel-2 are cloud: by its own band (`qa60`, there until January 2022), or by
+            Cloud Score+ (`cloud_score`).
+        max_cloud_percent: images of Sentinel-2 with this much cloud or more are left out whole.
+        s1_orbit: direction of Sentinel-1's orbits, `ascending` or `descending`.
+    """
+
+    kind: Literal["area"]
+    area: str
+    months: list[str] = Field(min_length=1)
+    shards: int = Field(1, ge=1, le=1000)
+    block_chips: int = Field(4, ge=1)
+    statistic: Literal["mean", "median"] = "mean"
+    cloud_mask: Literal["qa60", "cloud_score"] = "qa60"
+    max_cloud_percent: float = Field(20, gt=0, le=100)
+    s1_orbit: Literal["ascending", "descending"] = "descending"
+
+    @field_validator("area")
+    @classmethod
+    def _is_there(cls, area: str) -> str:
+        path = Path(area).expanduser()
+        if not path.is_file():
+            raise ValueError(f"{path.absolute()} is absent; give a file of polygons, such as GeoJSON")
+        return area
+
+    @model_validator(mode="after")
+    def _can_be_fetched(self) -> "AreaCollection":
+        for key, names, table in (("modalities", self.modalities, MODALITIES), ("labels", self.labels, LABELS)):
+            check_names(names, [n for n in (*PRODUCTS, *ELSEWHERE) if n in table], key, "of an area")
+        self._composite()
+        monthly = [name for name in self.modalities if name.endswith("_monthly")]
+        if monthly and len(self.months) != len(MONTHS):
+            raise ValueError(f"months: found {len(self.months)}, {monthly[0]} needs {len(MONTHS)}")
+        return self
+
+    def _composite(self) -> Composite:
+        keys = {key for keys in SETTINGS.values() for key in keys}
+        return Composite.model_validate(self.model_dump(include=keys))
+
+    @property
+    def path(self) -> str:
+        """The file of its polygons."""
+        return str(Path(self.area).expanduser())
+
+    @property
+    def shard_names(self) -> list[str]:
+        """Names of the storage units."""
+        return [f"{shard:03d}" for shard in range(self.shards)]
+
+    @property
+    def layers(self) -> list[str]:
+        """Its modalities and label layers."""
+        return [*self.modalities, *self.labels]
+
+    @property
+    def from_earth_engine(self) -> list[str]:
+        """Its layers that Earth Engine gives."""
+        return [name for name in self.layers if name in PRODUCTS]
+
+    def composite_of(self, layer: str) -> dict[str, Any]:
+        """What `fetch_earthengine` needs to know of one layer: settings of another sensor are left out."""
+        return self._composite().model_dump(mode="json", include=set(SETTINGS[PRODUCTS[layer].sensor]))
+
+    def grid_area(self) -> dict[str, Any]:
+        """What `lay_grid` needs to know."""
+        own = {"chip_px": self.chip_px, "block_chips": self.block_chips, "shards": self.shards}
+        return {"kind": "area", "source": self.name, **own}
