@@ -3,7 +3,7 @@
 import pytest
 
 from anyhost import HOSTS, Loopback, certificate
-from terraprobe.acquire import http
+from terraprobe.acquire import remote
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +22,8 @@ def loopback(tls, monkeypatch):
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, server.address)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    monkeypatch.setattr(http, "WAIT_S", 0.01)
-    monkeypatch.setattr(http, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(remote, "WAIT_S", 0.01)
+    monkeypatch.setattr(remote, "LONGEST_WAIT_S", 0.05)
     yield server
     server.shutdown()
     server.server_close()

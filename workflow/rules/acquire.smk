@@ -26,6 +26,32 @@ for scene in sorted({c.scene for c in STUDY.collections if c.kind == "scene"}):
             " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
 
 
+for source in (s for s in read_sources().values() if s.downloads):
+
+    rule:
+        name:
+            f"fetch_{source.dataset}"
+        output:
+            files=[f"{DOWNLOADS}/{source.folder}/{name}" for name in source.files],
+            manifest=f"{DOWNLOADS}/{source.folder}/manifest.json",
+        log:
+            f"{ROOT}/logs/fetch_dataset/{source.dataset}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/fetch_dataset/{source.dataset}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=1000,
+            runtime=240,
+            network=1,
+        params:
+            recipe=recipe(**source.recipe()),
+            code=code("fetch-dataset"),
+        shell:
+            "python -m terraprobe fetch-dataset --recipe {params.recipe:q} --code {params.code} --files {output.files}"
+            " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
+
+
 for entry in (c for c in STUDY.collections if c.kind == "simulated"):
 
     rule:

@@ -12,6 +12,7 @@ from terraprobe.digest import code_digest
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
+from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
 
 try:

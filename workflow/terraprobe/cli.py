@@ -22,6 +22,8 @@ STAGES = {
     "fetch-scene": "terraprobe.acquire.packaged:fetch_scene",
     "index-folder": "terraprobe.acquire.folder:index_folder",
     "index-archive": "terraprobe.acquire.archive:index_archive",
+    "fetch-dataset": "terraprobe.acquire.datasets:fetch_dataset",
+    "fetch-ghs": "terraprobe.acquire.ghs:fetch_ghs",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
     "lay-grid": "terraprobe.collections.grid:lay_grid",
@@ -51,6 +53,7 @@ STAGES = {
 COMMANDS = {
     "check-study": "terraprobe.study:check_command",
     "describe": "terraprobe.describe:describe_command",
+    "unpack": "terraprobe.acquire.unpack:unpack_command",
     "times": "terraprobe.report.times:times_command",
     "trace": "terraprobe.trace:trace_command",
     "verify": "terraprobe.trace:verify_command",
@@ -177,6 +180,7 @@ def _usage() -> str:
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
+        "  unpack FILE FOLDER      a zip or tar file into a new folder, or refuse it\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"
         "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"
         "  verify FOLDER           every file below a results folder against its record\n"

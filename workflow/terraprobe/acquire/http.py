@@ -12,19 +12,14 @@ from urllib.parse import urlsplit
 
 import requests
 
+from terraprobe.acquire import remote
 from terraprobe.acquire.meter import Meter
 from terraprobe.acquire.partial import PART, Partial, open_partial
-from terraprobe.acquire.remote import RemoteFile, Terms, connections, shown
+from terraprobe.acquire.remote import LATER, RemoteFile, Terms, connections, shown
 from terraprobe.errors import TerraprobeError
 
-ATTEMPTS = 6
-"""In a row, at one address, of which none brought a further byte."""
-WAIT_S, LONGEST_WAIT_S = 1.0, 120.0
-"""Before the second attempt, and twice as long before each further one, less up to half of it by chance, so that many
-clients do not come back at once. A server's own Retry-After counts where it is longer, up to the longest wait."""
 TIMEOUT_S = (15, 60)
 """To connect, and between two parts of a body."""
-_LATER = {408, 425, 429, 500, 502, 503, 504}  # statuses that pass
 _REFUSED = {401, 403}
 _UNWRITABLE = {ENOSPC, EDQUOT, EFBIG, EACCES, EROFS}
 
@@ -134,10 +129,10 @@ def _try_address(url: str, job: _Job) -> None:
             renewed = True
         except _LaterError as error:
             idle, farthest = (0, partial.size) if partial.size > farthest else (idle + 1, farthest)
-            if idle == ATTEMPTS:
-                raise _NeverError(f"{error}, {ATTEMPTS} times") from None
-            backed_off = WAIT_S * 2 ** max(idle - 1, 0) * random.uniform(0.5, 1)
-            job.stop.wait(min(LONGEST_WAIT_S, max(backed_off, error.wait_s)))
+            if idle == remote.ATTEMPTS:
+                raise _NeverError(f"{error}, {remote.ATTEMPTS} times") from None
+            backed_off = remote.WAIT_S * 2 ** max(idle - 1, 0) * random.uniform(0.5, 1)
+            job.stop.wait(min(remote.LONGEST_WAIT_S, max(backed_off, error.wait_s)))
     raise _NeverError("given up, since another file failed")
 
 
@@ -188,7 +183,7 @@ def _check_answer(answer: requests.Response) -> None:
     login = kind == "text/html" and "/oauth/" in urlsplit(answer.url).path
     if status in _REFUSED or login:
         raise _UnauthorisedError("it leads to a login page" if login else f"HTTP {status}")
-    if status in _LATER:
+    if status in LATER:
         after = answer.headers.get("Retry-After", "")
         raise _LaterError(f"HTTP {status}", float(after) if after.isdigit() else 0.0)
     if status not in (200, 206):

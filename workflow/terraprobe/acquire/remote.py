@@ -9,11 +9,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
+from urllib3 import Retry
 
 from terraprobe.acquire.partial import new_hash
 from terraprobe.errors import TerraprobeError
 
+ATTEMPTS = 6
+"""In a row, at one address, of which none brought a further byte."""
+WAIT_S, LONGEST_WAIT_S = 1.0, 120.0
+"""Before the second attempt, and twice as long before each further one, less up to half of it by chance, so that many
+clients do not come back at once. A server's own Retry-After counts where it is longer, up to the longest wait."""
+LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that pass."""
 PARALLEL = 4
 """Files that one job fetches at once; the environment's TERRAPROBE_CONNECTIONS counts before it."""
 MOST_PARALLEL = 32
@@ -101,3 +110,28 @@ def connections() -> int:
     if not text.isdigit() or not 1 <= int(text) <= MOST_PARALLEL:
         raise TerraprobeError(f"TERRAPROBE_CONNECTIONS: found {text!r}, allowed 1 to {MOST_PARALLEL}, or unset.")
     return int(text)
+
+
+def ask(url: str, session: requests.Session, timeout_s: float = 30.0) -> int:
+    """Status of an address, without its body; 0 where nothing answers in time. Answers that pass are asked for again.
+
+    Servers that do not know HEAD say 405, which means that they are there.
+    """
+    session.mount(url, HTTPAdapter(max_retries=patient()))
+    try:
+        return session.head(url, timeout=timeout_s, allow_redirects=True).status_code
+    except requests.RequestException:
+        return 0
+
+
+def patient() -> Retry:
+    """How small requests are repeated: after 429 and 5xx and without a connection, later and later."""
+    return Retry(
+        total=ATTEMPTS,
+        backoff_factor=WAIT_S,
+        backoff_max=LONGEST_WAIT_S,
+        backoff_jitter=WAIT_S,
+        status_forcelist=sorted(LATER),
+        allowed_methods=None,  # searches and logins are POST, and change nothing
+        raise_on_status=False,
+    )
