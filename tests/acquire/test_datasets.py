@@ -15,7 +15,7 @@ from anyhost import Stored, cut, html, status
 from terraprobe.acquire.datasets import DatasetRecipe, fetch_dataset
 from terraprobe.acquire.ghs import NORTH_M, TILE_M, WEST_M, GhsRecipe, fetch_ghs, touched_tiles
 from terraprobe.acquire.manifest import layer_tiles
-from terraprobe.artifacts import read_json
+from terraprobe.artifacts import read_json, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.sources import Source, read_sources
 
@@ -131,18 +131,22 @@ def test_what_is_not_the_dataset_is_refused_and_leaves_nothing(loopback, world, 
     assert not (tmp_path / "wc2.1_10m_elev.tif").exists()
 
 
+def chips(*places):
+    """Outlines of chips of some 2 km at places (longitude, latitude)."""
+    return gpd.GeoSeries([box(x - 0.01, y - 0.01, x + 0.01, y + 0.01) for x, y in places], crs="EPSG:4326")
+
+
 def test_tiles_of_ghs_are_counted_from_the_upper_left_corner():
-    assert touched_tiles("POINT (8.63 45.81)") == ["R4_C19"]  # Ispra, whose tile the data package shows
-    assert touched_tiles("POINT (106.83 -6.2)") == ["R10_C29"]  # Jakarta
-    assert touched_tiles("POLYGON ((8 45, 14 45, 14 49, 8 49, 8 45))") == ["R4_C19", "R4_C20"]
-    for wrong in ("POLYGON ((500000 1, 600000 1, 600000 2, 500000 1))", "Berlin"):
-        with pytest.raises(TerraprobeError, match=r"expected degrees|no WKT"):
-            touched_tiles(wrong)
+    assert touched_tiles(chips((8.63, 45.81))) == ["R4_C19"]  # Ispra, whose tile the data package shows
+    assert touched_tiles(chips((106.83, -6.2))) == ["R10_C29"]  # Jakarta
+    assert touched_tiles(chips((14, 49), (8, 45), (8.1, 45))) == ["R4_C19", "R4_C20"]
 
 
-def ghs_recipe(tmp_path, area):
-    source = read_sources()["ghs_built"]
-    return GhsRecipe(area=area, cache=str(tmp_path / "cache"), **source.tiles_recipe())
+def fetch_tiles(tmp_path, study, *places):
+    grid, source = tmp_path / study / "grid.parquet", read_sources()["ghs_built"]
+    write_table(grid, gpd.GeoDataFrame({"shard": "000"}, index=range(len(places)), geometry=chips(*places)))
+    recipe = GhsRecipe(shard="000", cache=str(tmp_path / "cache"), **source.tiles_recipe())
+    fetch_ghs(grid=grid, recipe=recipe, manifest=tmp_path / study / "ghs_built.json")
 
 
 def serve_tile(loopback, tile, faults=()):
@@ -159,9 +163,8 @@ def serve_tile(loopback, tile, faults=()):
 def test_the_tiles_of_an_area_are_kept_once_for_all(loopback, tmp_path):
     name = serve_tile(loopback, "R4_C19", [lambda _: status(503), cut(200)])
     loopback.put(read_sources()["ghs_built"].tiles.format(tile="R4_C20"), lambda _: status(404))
-    area = "POLYGON ((8 45, 14 45, 14 49, 8 49, 8 45))"
     for study in ("one", "two"):
-        fetch_ghs(recipe=ghs_recipe(tmp_path, area), manifest=tmp_path / study / "ghs_built.json")
+        fetch_tiles(tmp_path, study, (8, 45), (14, 49))
         assert [path.name for path in layer_tiles(tmp_path / study / "ghs_built.json", "ghs_built")] == [name]
     assert read_json(tmp_path / "two/ghs_built.json")["empty"] == ["R4_C20"]
     assert left(tmp_path / "cache") == [name]
@@ -170,7 +173,7 @@ def test_the_tiles_of_an_area_are_kept_once_for_all(loopback, tmp_path):
 
 def test_tiles_that_are_nowhere_are_an_error(loopback, tmp_path):
     with pytest.raises(TerraprobeError, match="none of the tiles R4_C19 is published at https://jeodpp"):
-        fetch_ghs(recipe=ghs_recipe(tmp_path, "POINT (8.63 45.81)"), manifest=tmp_path / "x.json")
+        fetch_tiles(tmp_path, "one", (8.63, 45.81))
 
 
 def test_every_source_is_described():

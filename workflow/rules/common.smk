@@ -5,6 +5,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from terraprobe.acquire import packaged
+from terraprobe.acquire.credentials import missing_credentials
 from terraprobe.acquire.simulated.world import raw_files, world_files
 from terraprobe.cli import recipe_json, stage_module
 from terraprobe.devices import count_gpus
@@ -54,6 +55,15 @@ def code(verb, *more):
 def recipe(**content):
     """A stage's parameters as its command line takes them."""
     return recipe_json(content)
+
+
+def check_credentials():
+    """Stop a run, before any job, that would fetch from a source which asks who you are."""
+    areas = (c for c in STUDY.collections if c.kind == "area")
+    wanted = ((c.name, layer, shard) for c in areas for layer in (*c.modalities, *c.labels) for shard in c.shard_names)
+    absent = {layer for name, layer, shard in wanted if not Path(manifest(name, shard, layer)).exists()}
+    if missing := missing_credentials(absent):
+        raise WorkflowError("\n".join(missing))
 
 
 def stores(collection, kind="chips"):

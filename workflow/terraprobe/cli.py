@@ -24,6 +24,8 @@ STAGES = {
     "index-archive": "terraprobe.acquire.archive:index_archive",
     "fetch-dataset": "terraprobe.acquire.datasets:fetch_dataset",
     "fetch-ghs": "terraprobe.acquire.ghs:fetch_ghs",
+    "search-coherence": "terraprobe.acquire.asf:search_coherence",
+    "fetch-coherence": "terraprobe.acquire.asf:fetch_coherence",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
     "lay-grid": "terraprobe.collections.grid:lay_grid",

@@ -1,34 +1,33 @@
-"""GHS-BUILT-S: the tiles of 1,000 km that an area touches, kept once for all studies."""
+"""GHS-BUILT-S: the tiles of 1,000 km that chips touch, kept once for all studies."""
 
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terraprobe.acquire.datasets import keep_members, require_zip
+from terraprobe.acquire.ground import read_ground
 from terraprobe.acquire.http import download_all
 from terraprobe.acquire.manifest import listed_name, write_manifest
-from terraprobe.acquire.partial import locked_file
+from terraprobe.acquire.partial import hold
 from terraprobe.acquire.remote import EnvironmentSession, RemoteFile, Terms, ask, shown
 from terraprobe.errors import TerraprobeError
 from terraprobe.sources import Download, Expects
-from terraprobe.stage import Out, Recipe, progress
+from terraprobe.stage import In, Out, Recipe, progress
 
 if TYPE_CHECKING:
-    from shapely import Geometry
+    import geopandas as gpd
 
 CRS = "ESRI:54009"
 TILE_M = 1_000_000
 WEST_M, NORTH_M = -18_041_000, 9_000_000
-COLUMNS, ROWS = 36, 18
-"""Tiles are counted from the upper left corner of the Mollweide map (GHSL Data Package 2023, tiling schema): R4_C19 is
-Ispra's. Tiles without land are not published."""
+"""Tiles are counted from R1_C1 in the upper left corner of the Mollweide map (GHSL Data Package 2023, tiling schema):
+R4_C19 is Ispra's. Tiles without land are not published."""
 
 
 class GhsRecipe(Recipe):
     """Recipe of `fetch_ghs`.
 
     Attributes:
-        area: WKT in degrees (x = longitude, y = latitude).
+        shard: the chips whose ground is wanted.
         dataset: its name in the registry.
         version: as its provider calls it.
         licence: as its provider states it.
@@ -36,7 +35,7 @@ class GhsRecipe(Recipe):
         cache: folder where tiles are kept.
     """
 
-    area: str
+    shard: str
     dataset: str
     version: str
     licence: str
@@ -44,11 +43,12 @@ class GhsRecipe(Recipe):
     cache: str
 
 
-def fetch_ghs(*, recipe: GhsRecipe, manifest: Out) -> None:
-    """Fetch the tiles that an area touches, those that are not kept yet.
+def fetch_ghs(*, grid: In, recipe: GhsRecipe, manifest: Out) -> None:
+    """Fetch the tiles that the chips of one shard touch, those that are not kept yet.
 
     Args:
-        recipe: area, and where tiles come from and are kept.
+        grid: the collection's `grid.parquet`.
+        recipe: which chips, and where tiles come from and are kept.
         manifest: JSON: the tiles, with bytes, SHA-256 and status; those without land are `empty`. Written last.
 
     Raises:
@@ -56,7 +56,7 @@ def fetch_ghs(*, recipe: GhsRecipe, manifest: Out) -> None:
     """
     cache, session = Path(recipe.cache), EnvironmentSession()
     cache.mkdir(parents=True, exist_ok=True)
-    names = touched_tiles(recipe.area)
+    names = touched_tiles(read_ground(grid, recipe.shard))
     kept = {
         name: cache / f"{recipe.tiles.rpartition('/')[2].removesuffix('.zip').format(tile=name)}.tif" for name in names
     }
@@ -79,43 +79,18 @@ def fetch_ghs(*, recipe: GhsRecipe, manifest: Out) -> None:
     progress(f"{recipe.dataset}: {len(rows)} tiles" + (f"; no land in {', '.join(empty)}" if empty else ""))
 
 
-def touched_tiles(area: str) -> list[str]:
-    """Names of the tiles that an area touches, such as `R4_C19`, from north to south and west to east.
+def touched_tiles(ground: "gpd.GeoSeries") -> list[str]:
+    """Names of the tiles that chips touch, such as `R4_C19`, from north to south and west to east.
 
-    Raises:
-        TerraprobeError: the area is no polygon in degrees.
+    A chip is far smaller than a tile: those of its corners are all that it can touch.
     """
-    from shapely import box
+    import numpy as np
 
-    ground = _mollweide(area)
-    west, south, east, north = ground.bounds
-    columns = range(max(0, int((west - WEST_M) // TILE_M)), min(COLUMNS, int((east - WEST_M) // TILE_M) + 1))
-    rows = range(max(0, int((NORTH_M - north) // TILE_M)), min(ROWS, int((NORTH_M - south) // TILE_M) + 1))
-    found = []
-    for row, column in product(rows, columns):
-        left, top = WEST_M + column * TILE_M, NORTH_M - row * TILE_M
-        if ground.intersects(box(left, top - TILE_M, left + TILE_M, top)):
-            found.append(f"R{row + 1}_C{column + 1}")
-    return found
-
-
-def _mollweide(area: str) -> "Geometry":
-    from pyproj import Transformer
-    from shapely import from_wkt, transform
-    from shapely.errors import ShapelyError
-
-    try:
-        ground = from_wkt(area)
-    except ShapelyError as error:
-        raise TerraprobeError(
-            f"area {area[:60]}: no WKT ({error}). Give a polygon in degrees, x = longitude."
-        ) from error
-    west, south, east, north = ground.bounds
-    if ground.is_empty or not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise TerraprobeError(f"area {area[:60]}: bounds {ground.bounds}, expected degrees, x = longitude.")
-    projected = Transformer.from_crs("EPSG:4326", CRS, always_xy=True)
-    # Straight lines in degrees are curves on this map.
-    return transform(ground.segmentize(0.1), projected.transform, interleaved=False)
+    corners = ground.to_crs(CRS).get_coordinates()
+    columns = ((corners["x"] - WEST_M) // TILE_M).astype(int)
+    rows = ((NORTH_M - corners["y"]) // TILE_M).astype(int)
+    cells = np.unique(np.stack([rows, columns], axis=1), axis=0).tolist()
+    return [f"R{row + 1}_C{column + 1}" for row, column in cells]
 
 
 def _is_absent(recipe: GhsRecipe, name: str, session: EnvironmentSession) -> bool:
@@ -124,10 +99,9 @@ def _is_absent(recipe: GhsRecipe, name: str, session: EnvironmentSession) -> boo
 
 def _keep_tile(path: Path, url: str, session: EnvironmentSession) -> None:
     """Fetch and unpack one tile, once, whichever jobs ask for it."""
-    lock, archive = path.with_name(f".{path.stem}.lock"), path.with_suffix(".zip")
-    with locked_file(lock, f"{path.name}: another job fetches it; waiting"):
+    archive = path.with_suffix(".zip")
+    with hold(path, f"{path.name}: another job fetches it; waiting"):
         if not path.exists():
             download_all(path.stem, {archive: RemoteFile((url,))}, Terms(session, check=require_zip))
             keep_members(archive, Download(urls=(url,), members=(path.name,), expects=Expects(crs=CRS)), path.parent)
         archive.unlink(missing_ok=True)
-        lock.unlink()

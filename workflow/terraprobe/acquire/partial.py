@@ -90,7 +90,8 @@ def open_partial(target: Path, algorithm: str, *, keep: bool) -> Iterator[Partia
         keep: whether to go on from what an earlier process left.
     """
     path = target.with_name(f".{target.stem}.download{target.suffix}")
-    with locked_file(path, f"{target.name}: another job fetches it; waiting") as stream:
+    # The lock is a file of its own: HDF5 locks what it reads, and the content is checked before this lock is given up.
+    with hold(target, f"{target.name}: another job fetches it; waiting"), path.open("a+b") as stream:
         if not keep:
             stream.truncate(0)
         partial = Partial(path, stream, algorithm)
@@ -102,15 +103,14 @@ def open_partial(target: Path, algorithm: str, *, keep: bool) -> Iterator[Partia
 
 
 @contextmanager
-def locked_file(path: Path, waiting: str) -> Iterator[BinaryIO]:
-    """Open a file to read and write, made where it is absent, and keep every other process out of it.
-
-    A process that dies lets go of it. The holder may rename or delete the file: who waited for it then gets a new one.
+def hold(target: Path, waiting: str) -> Iterator[None]:
+    """Keep every other process, and thread, from making the same file. A process that dies lets go of it.
 
     Args:
-        path: the file.
-        waiting: said where another process has it.
+        target: the file that is made.
+        waiting: said where another process makes it.
     """
+    path = target.with_name(f".{target.name}.lock")
     while True:
         with path.open("a+b") as stream:
             try:
@@ -119,5 +119,8 @@ def locked_file(path: Path, waiting: str) -> Iterator[BinaryIO]:
                 progress(waiting)
                 fcntl.flock(stream, fcntl.LOCK_EX)
             if path.exists() and path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-                yield stream
+                try:
+                    yield
+                finally:
+                    path.unlink()  # who waits for it gets a new one
                 return

@@ -20,6 +20,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform_bounds
 
+from terraprobe.acquire.gunw import newest, parse_gunw
 from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LABELS, MODALITIES, MONTHS, S2_BASELINE_OFFSET_DN, LabelLayer, Modality
@@ -40,10 +41,6 @@ DTYPES: Mapping[str, tuple[str, ...]] = {
 _NOTHING: Mapping[str, Any] = {}
 _MONTH = re.compile(r"(\d{4}-\d{2})_(.+)")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})(\d{2})_")
-_GUNW = re.compile(
-    r"S1-GUNW-(?P<direction>[AD])-R-(?P<track>\d{3})-\w+-(?P<pair>\d{8}_\d{8})-(?P<time>\d{6})-"
-    r".+-v(?P<version>\d+_\d+_\d+)"
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,9 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     if isinstance(layer, LabelLayer):
         return [_describe(path, layer, (layer.name,)) for path in ordered]
     if layer.variable:
-        return [_describe(path, layer, (_gunw(path)["channel"],)) for path in _newest(ordered)]
+        return [
+            _describe(path, layer, (parse_gunw(str(path)).channel,)) for path in map(Path, newest(map(str, ordered)))
+        ]
     tiles = [_describe(path, layer, rows[path].get("bands"), rows[path].get("offset_dn")) for path in ordered]
     if layer.bands[0].startswith(MONTHS[0]) and not any("bands" in row for row in rows.values()):
         tiles = _name_months(tiles, layer)
@@ -248,25 +247,3 @@ def _require_bands(tiles: list[Tile], layer: Modality) -> None:
                 f"{scene}: band {', '.join(missing)} of {layer.name} is missing; found {', '.join(sorted(found))}; "
                 f"expected {', '.join(layer.bands)}. Fetch the tile again, or name its bands."
             )
-
-
-def _gunw(path: Path) -> dict[str, str]:
-    match = _GUNW.match(path.name)
-    if match is None:
-        raise TerraprobeError(
-            f"{path}: not the name of an ARIA interferogram "
-            "(S1-GUNW-A-R-TTT-tops-REFDATE_SECDATE-HHMMSS-GEO-PP-hash-vX_Y_Z.nc), so its pair is unknown."
-        )
-    return {**match.groupdict(), "channel": f"{match['pair']}-{match['direction']}{match['track']}"}
-
-
-def _newest(ordered: list[Path]) -> list[Path]:
-    """The newest version of each interferogram: equal direction, track, pair and time of day are one product."""
-    products: dict[tuple[str, str], tuple[tuple[int, ...], Path]] = {}
-    for path in ordered:
-        parts = _gunw(path)
-        version = tuple(int(part) for part in parts["version"].split("_"))
-        key = (parts["channel"], parts["time"])
-        if key not in products or version >= products[key][0]:
-            products[key] = (version, path)
-    return [path for _, path in products.values()]
