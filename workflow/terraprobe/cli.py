@@ -55,6 +55,7 @@ STAGES = {
 COMMANDS = {
     "check-study": "terraprobe.study:check_command",
     "describe": "terraprobe.describe:describe_command",
+    "sources": "terraprobe.acquire.reach:sources_command",
     "unpack": "terraprobe.acquire.unpack:unpack_command",
     "times": "terraprobe.report.times:times_command",
     "trace": "terraprobe.trace:trace_command",
@@ -182,6 +183,7 @@ def _usage() -> str:
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
+        "  sources [--offline]     where data come from, on which terms, what is here, what answers\n"
         "  unpack FILE FOLDER      a zip or tar file into a new folder, or refuse it\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"
         "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"

@@ -173,6 +173,14 @@ OSM_CLASSES = MappingProxyType(
 The names are the `fclass` values of Geofabrik's OpenStreetMap extracts; these eight are all that `havelland` holds.
 """
 
+DFC2020_CLASSES = MappingProxyType(
+    {
+        1: "forest", 2: "shrubland", 3: "savanna", 4: "grassland", 5: "wetlands",
+        6: "croplands", 7: "urban", 8: "snow", 9: "barren", 10: "water",
+    }
+)  # fmt: skip
+"""Classes of the IEEE GRSS Data Fusion Contest 2020, a simplified IGBP scheme (Schmitt et al. 2020, table 2)."""
+
 NO_CODES: Mapping[int, Any] = MappingProxyType({})
 MOD44B_WATER = 200
 """MOD44B user guide, Percent_Tree_Cover: 0 to 100 per cent, 200 water, 253 fill. Water has no trees: 0 per cent."""
@@ -201,6 +209,10 @@ LABELS = MappingProxyType(
                 "osm", 0, "uint8", "class", OSM_CLASSES, (), NO_CODES,
                 MappingProxyType({f"osm_{name}": LabelValue("share", code) for code, name in OSM_CLASSES.items()}),
                 "OpenStreetMap polygons",
+            ),
+            LabelLayer(
+                "dfc2020", 0, "uint8", "class", DFC2020_CLASSES, (), NO_CODES, MappingProxyType({}),
+                "DFC2020 classes, simplified IGBP",
             ),
         )
     }

@@ -64,7 +64,7 @@ class Source(Recipe):
         needs: what a user must have or do.
         used_by: stages and settings that read it.
         home: a page about it.
-        mb: megabytes that are fetched, roughly; None where that depends on the study.
+        size: of what is fetched, roughly, in words.
         folder: where it lies, below `resources/downloads`; empty where it has no place of its own.
         looks: patterns of files that are there once it is; one of them is enough.
         downloads: zip files that make it up.
@@ -77,8 +77,8 @@ class Source(Recipe):
     licence: str
     needs: str
     used_by: str
+    size: str
     home: str = ""
-    mb: float | None = None
     folder: str = ""
     looks: tuple[str, ...] = ()
     downloads: tuple[Download, ...] = ()

@@ -58,6 +58,7 @@ class Tile:
         lonlat: (west, south, east, north) in degrees with a margin of one pixel, to tell quickly what cannot touch;
             infinite where the CRS does not allow to say.
         offset_dn: added to the DN of an observed pixel (Sentinel-2 baseline 04.00 and later).
+        codes: of a map with codes of its own, what each stands for in the label layer, by code; else nothing.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Tile:
     bands: Mapping[str, int]
     lonlat: tuple[float, float, float, float]
     offset_dn: int = 0
+    codes: tuple[int, ...] = ()
 
 
 def find_layer(name: str, classes: ClassMap | None = None) -> Layer:
@@ -91,8 +93,8 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     """Open every tile and say which bands of the layer it holds.
 
     Args:
-        paths: raster files, in any order; or what the manifest says of each, of which `bands` and `offset_dn`, where
-            they are there, count before what the file says.
+        paths: raster files, in any order; or what the manifest says of each, of which `bands`, `offset_dn` and
+            `codes`, where they are there, count before what the file says.
         layer: what they are tiles of.
 
     Returns:
@@ -105,7 +107,10 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     rows = paths if isinstance(paths, Mapping) else dict.fromkeys(paths, _NOTHING)
     ordered = sorted(rows, key=lambda path: (path.name, str(path)))
     if isinstance(layer, LabelLayer):
-        return [_describe(path, layer, (layer.name,)) for path in ordered]
+        maps = (
+            (path, rows[path].get("bands") or (layer.name,), tuple(rows[path].get("codes", ()))) for path in ordered
+        )
+        return [replace(_describe(path, layer, bands), codes=codes) for path, bands, codes in maps]
     if layer.variable:
         return [
             _describe(path, layer, (parse_gunw(str(path)).channel,)) for path in map(Path, newest(map(str, ordered)))
