@@ -3,9 +3,11 @@
 import re
 
 import geopandas as gpd
+import numpy as np
 import pytest
 import yaml
 from earthdata_service import Earthdata, product_name, umm, write_product
+from pyproj import Transformer
 from shapely import box
 
 from anyhost import Answer, cut, html, spoil, status
@@ -14,6 +16,7 @@ from terraprobe.acquire.credentials import missing_credentials
 from terraprobe.acquire.gunw import newest, parse_gunw
 from terraprobe.acquire.manifest import layer_tiles
 from terraprobe.artifacts import read_json, read_table, write_table
+from terraprobe.chips.cut import CutRecipe, cut_chips
 from terraprobe.errors import TerraprobeError
 
 AREA = (10.2, 50.2)
@@ -128,6 +131,46 @@ def test_products_are_kept_once_for_all_studies(service, tmp_path, body):
     manifest = read_json(tmp_path / "one/s1_coherence.json")
     assert manifest["files"][0]["source"].endswith(f"{product_name()}.nc")
     assert "md5" not in manifest
+
+
+def test_fetched_products_become_chips_where_they_saw_something(service, tmp_path):
+    def sloped(lat, lon):
+        """Coherence that grows eastward; fill in the south and, of the second pair, where chips 1 and 2 are."""
+        return np.where(lat[:, None] > 50.2, (lon[None] - 10).astype("f4"), 0)
+
+    whole = write_product(tmp_path / "a.nc", coherence=sloped)
+    half = write_product(tmp_path / "b.nc", coherence=lambda lat, lon: np.where(lon > 10.9, sloped(lat, lon), 0))
+    service.add(product_name(), whole)
+    service.add(product_name("20200625", "20200613"), half)
+    places = [(10.3, 50.5), (10.5, 50.2), (10.95, 50.5)]
+    grid, transforms = tmp_path / "grid.parquet", []
+    lay(grid, *places)
+    frame = read_table(grid).assign(shard="000", chip_id=list("abc"), crs="EPSG:32632")
+    to_utm = Transformer.from_crs(4326, 32632, always_xy=True)
+    for lon, lat in places:
+        x, y = (round(value, -1) for value in to_utm.transform(lon, lat))
+        transforms.append([10.0, 0.0, x, 0.0, -10.0, y + 500])
+    write_table(grid, frame.assign(transform=transforms), {"chip_px": "64"})
+    recipe = SearchRecipe(months=["2020-06"])
+    search_coherence(grid=grid, recipe=recipe, products=tmp_path / "products.parquet")
+    fetch(tmp_path)
+    store = tmp_path / "store"
+    cut_chips(
+        grid=grid,
+        manifest=tmp_path / "one/s1_coherence.json",
+        recipe=CutRecipe(layer="s1_coherence", shard="000"),
+        pixels=store / "000.npy",
+        valid=store / "000.valid.npy",
+    )
+    shares = np.load(store / "000.valid.npy")
+    assert shares[0].tolist() == [1, 0]
+    assert 0.2 < shares[1, 0] < 0.8  # the edge of what was observed lies across it
+    assert shares[1, 1] == 0
+    assert shares[2].tolist() == [1, 1]
+    pixels = np.load(store / "000.npy")
+    assert abs(pixels[0, 0].mean() / 10_000 - 0.3) < 0.01
+    assert pixels[1, 0].max() == 65535
+    assert pixels[1, 0].min() > 4500
 
 
 def test_an_area_without_products_goes_without_and_says_so(service, tmp_path, capsys, monkeypatch):

@@ -1,6 +1,8 @@
 """WorldClim, the EEA's regions and GHS-BUILT-S, from servers that speak for their providers, to files."""
 
 import io
+import subprocess
+import sys
 import zipfile
 
 import geopandas as gpd
@@ -190,3 +192,15 @@ def test_a_broken_registry_is_one_sentence(tmp_path):
     with pytest.raises(TerraprobeError, match="cannot be read as the registry of sources"):
         read_sources(tmp_path / "sources.yaml")
     assert Source.model_fields.keys() >= {"licence", "needs"}
+
+
+def test_a_rule_fetches_a_dataset_for_all_studies(loopback, shapefile, tmp_path, repository):
+    source = read_sources()["regions"]
+    loopback.put(source.downloads[0].urls[0], Stored(zipped(shapefile), [lambda _: status(503), cut(200)]))
+    study = repository / "tests/studies/mini.yaml"
+    command = [sys.executable, "-m", "snakemake", "fetch_regions", "--snakefile", str(repository / "Snakefile")]
+    command += ["--cores", "1", "--directory", str(tmp_path), "--configfile", str(study)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "regions: 4 files in resources/downloads/eea" in done.stderr
+    assert len(layer_tiles(tmp_path / "resources/downloads/eea/manifest.json", "regions")) == 4

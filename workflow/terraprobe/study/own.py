@@ -76,9 +76,9 @@ class OwnFiles(Collection):
 
 
 _CONTEXT_HINTS = {
-    "climate": "get wc2.1_10m_bio.zip of https://www.worldclim.org and unpack it there",
-    "elevation": "get wc2.1_10m_elev.tif of https://www.worldclim.org",
-    "regions": "get BiogeoRegions2016 of https://www.eea.europa.eu (biogeographical regions)",
+    "climate": "get wc2.1_10m_bio.zip of https://www.worldclim.org and unpack it there (snakemake fetch_worldclim)",
+    "elevation": "get wc2.1_10m_elev.tif of https://www.worldclim.org (snakemake fetch_worldclim)",
+    "regions": "get BiogeoRegions2016 of https://www.eea.europa.eu (snakemake fetch_regions)",
 }
 
 
