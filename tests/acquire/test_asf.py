@@ -236,7 +236,7 @@ def test_a_login_alone_is_enough(service, tmp_path, body, monkeypatch):
     assert len(fetch(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("case", ["none", "expired", "expires on the way", "wrong password", "broken netrc"])
+@pytest.mark.parametrize("case", ["none", "expired", "expires on the way", "wrong password", "broken netrc", "down"])
 def test_credentials_that_do_not_do_are_one_sentence_without_a_secret(service, tmp_path, monkeypatch, capsys, case):
     service.add(product_name(), b"never asked for")
     find(tmp_path)
@@ -246,9 +246,12 @@ def test_credentials_that_do_not_do_are_one_sentence_without_a_secret(service, t
         "expires on the way": "HTTP 401: these credentials are not accepted, or have expired",
         "wrong password": r"does not accept the token in EARTHDATA_TOKEN or name and password in .*netrc",
         "broken netrc": r"netrc: cannot be read in line 1",
+        "down": r"urs\.earthdata\.nasa\.gov does not answer \(HTTP 503\)",
     }[case]
     if case == "none":
         monkeypatch.delenv("EARTHDATA_TOKEN")
+    elif case == "down":
+        service.server.put("https://urs.earthdata.nasa.gov/oauth/tokens/user", lambda _: status(503))
     elif case == "expires on the way":
         service.server.put("https://urs.earthdata.nasa.gov/oauth/tokens/user", lambda _: status(200))
         service.tokens.clear()

@@ -188,7 +188,8 @@ def test_jobs_that_want_the_same_file_fetch_it_once(loopback, tmp_path):
     assert left(tmp_path) == ["a.zip"]
 
 
-@pytest.mark.parametrize("times", [5 if os.environ.get("TERRAPROBE_LONG") != "1" else 20])
+@pytest.mark.long
+@pytest.mark.parametrize("times", [20 if os.environ.get("TERRAPROBE_LONG") else 5])
 def test_a_kill_at_any_moment_then_the_same_call_gives_the_same_bytes(loopback, tmp_path, times):
     slow = Stored(BODY)
 

@@ -4,12 +4,13 @@ import netrc
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import asf_search as asf
 import requests
 from requests.adapters import HTTPAdapter
 
-from terraprobe.acquire.remote import EnvironmentSession, patient
+from terraprobe.acquire.remote import LATER, EnvironmentSession, patient
 from terraprobe.errors import TerraprobeError
 
 LOGIN_HOST, SEARCH_HOST = "urs.earthdata.nasa.gov", "cmr.earthdata.nasa.gov"
@@ -36,6 +37,8 @@ class Earthdata:
 
     def __init__(self) -> None:
         self.session = EarthdataSession()
+        self.session.hooks["response"].append(self._remember)
+        self._status = 0
         self._lock = threading.Lock()
         self._renewed = False
 
@@ -71,14 +74,21 @@ class Earthdata:
         try:
             getattr(self.session, method)(*secrets)
         except asf.ASFAuthenticationError:
+            if self._status in LATER:  # it says so of an answer that has nothing to do with the login
+                raise _no_answer(f"HTTP {self._status}") from None
             return False
         except (requests.RequestException, ValueError, KeyError) as error:
-            raise TerraprobeError(
-                f"Earthdata: {LOGIN_HOST} does not answer ({type(error).__name__}). Run the same command again later."
-            ) from None
+            raise _no_answer(type(error).__name__) from None
         finally:
             self.session.auth = None
         return True
+
+    def _remember(self, answer: requests.Response, *_: Any, **__: Any) -> None:
+        self._status = answer.status_code
+
+
+def _no_answer(what: str) -> TerraprobeError:
+    return TerraprobeError(f"Earthdata: {LOGIN_HOST} does not answer ({what}). Run the same command again later.")
 
 
 def netrc_path() -> Path:
