@@ -15,7 +15,7 @@ def address():
 @pytest.mark.parametrize("name", bench.ARMS)
 def test_every_arm_fetches_the_same_bytes(address, name, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "SIZE", 300_000)
-    bench.ARMS[name](tmp_path, address, checksums(2, 300_000))
+    bench.ARMS[name](tmp_path, f"{address}/line", checksums(2, 300_000))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         str(k): bytes(content(k, 300_000)) for k in range(2)
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import multiprocessing
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,8 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 PART = 1 << 20
+LINE = 50e6
+"""Bytes a second of one connection: four of them are 1.6 Gbit/s, more than providers of data give."""
 
 
 def content(index: int, size: int) -> memoryview:
@@ -27,7 +30,7 @@ def serving(files: int, size: int) -> Iterator[str]:
     """Serve files of one size until the block ends.
 
     Yields:
-        The address below which they are called 0, 1, 2 and so on.
+        The address; `/full/0`, `/full/1` and so on come as fast as they can, `/line/0` and so on at `LINE` each.
     """
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, files, size), daemon=True)
@@ -49,7 +52,8 @@ def _serve(pipe: Connection, files: int, size: int) -> None:
             """Say nothing."""
 
         def do_GET(self) -> None:
-            body = bodies[int(self.path[1:])]
+            pace, name = self.path[1:].split("/")
+            body, began = bodies[int(name)], time.monotonic()
             first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
             self.send_response(206 if first else 200)
             self.send_header("Content-Length", str(size - first))
@@ -59,6 +63,8 @@ def _serve(pipe: Connection, files: int, size: int) -> None:
             self.end_headers()
             for start in range(first, size, PART):
                 self.wfile.write(body[start : start + PART])
+                if pace == "line":
+                    time.sleep(max(0.0, began + (start + PART - first) / LINE - time.monotonic()))
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
