@@ -136,6 +136,10 @@ def context_files(collection):
     if entry.kind == "simulated":
         folder = f"{ROOT}/collections/{collection}/tiles"
         return {name: f"{folder}/{file}" for name, file in world_files().items()}
+    if entry.kind == "area":
+        climate, regions = (read_sources()[name] for name in ("worldclim", "regions"))
+        files = [f"{DOWNLOADS}/{climate.folder}/{name}" for name in climate.files]
+        return {"climate": files, "regions": f"{DOWNLOADS}/{regions.folder}/{regions.files[0]}"}
     return {"climate": entry.climate_files, "regions": str(Path(entry.regions).expanduser())}
 
 
