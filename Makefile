@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help say-what run test test-long bench-store bench-train lint lock clean
+.PHONY: help say-what run test test-long bench-store bench-train bench-acquire lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -53,6 +53,9 @@ bench-store: $(BENCH_VENV)/installed.lock  ## measure the chip store against its
 # Not limited to one thread: a GPU's host and a CPU's cores are measured whole.
 bench-train: $(BENCH_VENV)/installed.lock  ## measure training steps of bioclim and rsbyol beside torchvision's and lightly's, about six minutes
 	@PYTHONPATH=workflow $(BENCH_VENV)/bin/python -m benchmarks.train
+
+bench-acquire: $(VENV)/installed.lock  ## measure checked downloads beside plain ones, about a minute
+	@PYTHONPATH=workflow python -m benchmarks.acquire
 
 lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint
 	@ruff check .

@@ -54,6 +54,7 @@ rule all:
 
 
 onstart:
+    check_credentials()
     if workflow.local_exec:
         # The limit of jobs a second (for clusters; here cores are the limit) makes Snakemake look for work once more a
         # second for every job that has finished: after a hundred of them that alone takes half a core.

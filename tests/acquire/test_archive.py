@@ -27,11 +27,11 @@ EUROSAT_ORDER = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", 
 class Made:
     """An archive, indexed and laid out in a folder of its own."""
 
-    def __init__(self, folder, archive, path, modalities, *, shards=1, exclude=()):
+    def __init__(self, folder, archive, path, modalities, *, labels=(), shards=1, exclude=()):
         self.folder, self.shards = folder, [f"{k:03d}" for k in range(shards)]
         index_archive(
             exclude=list(exclude),
-            recipe=ArchiveRecipe(archive=archive, path=str(path), modalities=modalities),
+            recipe=ArchiveRecipe(archive=archive, path=str(path), modalities=modalities, labels=labels),
             images=folder / "images.parquet",
             manifests=[folder / f"tiles/{shard}.json" for shard in self.shards],
         )

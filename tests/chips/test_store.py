@@ -126,6 +126,12 @@ def test_sealing_refuses_nodata_only(tmp_path):
         seal(tmp_path, LAYER, 4, {"000": 3})
 
 
+def test_an_area_that_has_no_pair_of_dates_is_sealed_without(tmp_path):
+    write_shard(tmp_path, "000", np.full((3, 1, 4, 4), 65535, "uint16"), np.zeros((3, 1), "float32"))
+    seal(tmp_path, PAIRS, 4, {"000": 3})
+    assert (ChipStore.open(tmp_path).valid == 0).all()
+
+
 def test_a_row_of_another_shape_is_a_mistake_of_the_caller(tmp_path):
     with (
         pytest.raises(ValueError, match=r"at 1 in an array \(2, 3\)"),

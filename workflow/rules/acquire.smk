@@ -26,6 +26,32 @@ for scene in sorted({c.scene for c in STUDY.collections if c.kind == "scene"}):
             " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
 
 
+for source in (s for s in read_sources().values() if s.downloads):
+
+    rule:
+        name:
+            f"fetch_{source.dataset}"
+        output:
+            files=[f"{DOWNLOADS}/{source.folder}/{name}" for name in source.files],
+            manifest=f"{DOWNLOADS}/{source.folder}/manifest.json",
+        log:
+            f"{ROOT}/logs/fetch_dataset/{source.dataset}.log",
+        benchmark:
+            f"{ROOT}/benchmarks/fetch_dataset/{source.dataset}.tsv"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=1000,
+            runtime=240,
+            network=1,
+        params:
+            recipe=recipe(**source.recipe()),
+            code=code("fetch-dataset"),
+        shell:
+            "python -m terraprobe fetch-dataset --recipe {params.recipe:q} --code {params.code} --files {output.files}"
+            " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
+
+
 for entry in (c for c in STUDY.collections if c.kind == "simulated"):
 
     rule:
@@ -128,3 +154,78 @@ for entry in (c for c in STUDY.collections if c.kind == "archive"):
         shell:
             "python -m terraprobe index-archive --exclude {input.exclude:q} --recipe {params.recipe:q}"
             " --code {params.code} --images {output.images} --manifests {output.manifests} 2>&1 | tee -i {log} >&2"
+
+
+rule search_coherence:
+    """List the interferograms that ASF has over the chips of an area."""
+    input:
+        grid=f"{COLLECTION}/grid.parquet",
+    output:
+        products=f"{COLLECTION}/tiles/s1_coherence/products.parquet",
+    log:
+        f"{ROOT}/logs/search_coherence/{{collection}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/search_coherence/{{collection}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        network=1,
+    params:
+        recipe=lambda w: recipe(months=NAMES[w.collection].months),
+        code=code("search-coherence"),
+    shell:
+        "python -m terraprobe search-coherence --grid {input.grid} --recipe {params.recipe:q} --code {params.code}"
+        " --products {output.products} 2>&1 | tee -i {log} >&2"
+
+
+rule fetch_coherence:
+    """Fetch the interferograms that touch one shard's chips, each once for all studies."""
+    input:
+        grid=f"{COLLECTION}/grid.parquet",
+        products=rules.search_coherence.output.products,
+    output:
+        manifest=f"{COLLECTION}/tiles/s1_coherence/{{shard}}.json",
+    log:
+        f"{ROOT}/logs/fetch_coherence/{{collection}}-{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/fetch_coherence/{{collection}}-{{shard}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=1440,
+        network=1,
+    params:
+        recipe=lambda w: recipe(shard=w.shard, cache=f"{DOWNLOADS}/gunw"),
+        code=code("fetch-coherence"),
+    shell:
+        "python -m terraprobe fetch-coherence --grid {input.grid} --products {input.products}"
+        " --recipe {params.recipe:q} --code {params.code} --manifest {output.manifest} 2>&1 | tee -i {log} >&2"
+
+
+rule fetch_ghs:
+    """Fetch the tiles of built-up surface that touch one shard's chips, each once for all studies."""
+    input:
+        grid=f"{COLLECTION}/grid.parquet",
+    output:
+        manifest=f"{COLLECTION}/tiles/ghs_built/{{shard}}.json",
+    log:
+        f"{ROOT}/logs/fetch_ghs/{{collection}}-{{shard}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/fetch_ghs/{{collection}}-{{shard}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=240,
+        network=1,
+    params:
+        recipe=lambda w: recipe(
+            shard=w.shard, cache=f"{DOWNLOADS}/ghs_built", **read_sources()["ghs_built"].tiles_recipe()
+        ),
+        code=code("fetch-ghs"),
+    shell:
+        "python -m terraprobe fetch-ghs --grid {input.grid} --recipe {params.recipe:q} --code {params.code}"
+        " --manifest {output.manifest} 2>&1 | tee -i {log} >&2"

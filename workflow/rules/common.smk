@@ -5,6 +5,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 from terraprobe.acquire import packaged
+from terraprobe.acquire.credentials import missing_credentials
 from terraprobe.acquire.earthengine.access import missing_access
 from terraprobe.acquire.earthengine.products import PRODUCTS
 from terraprobe.acquire.simulated.world import raw_files, world_files
@@ -14,6 +15,7 @@ from terraprobe.digest import code_digest
 from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
+from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
 
 try:
@@ -58,6 +60,15 @@ def code(verb, *more):
 def recipe(**content):
     """A stage's parameters as its command line takes them."""
     return recipe_json(content)
+
+
+def check_credentials():
+    """Stop a run, before any job, that would fetch from a source which asks who you are."""
+    areas = (c for c in STUDY.collections if c.kind == "area")
+    wanted = ((c.name, layer, shard) for c in areas for layer in (*c.modalities, *c.labels) for shard in c.shard_names)
+    absent = {layer for name, layer, shard in wanted if not Path(manifest(name, shard, layer)).exists()}
+    if missing := missing_credentials(absent):
+        raise WorkflowError("\n".join(missing))
 
 
 def stores(collection, kind="chips"):
@@ -134,6 +145,10 @@ def context_files(collection):
     if entry.kind == "simulated":
         folder = f"{ROOT}/collections/{collection}/tiles"
         return {name: f"{folder}/{file}" for name, file in world_files().items()}
+    if entry.kind == "area":
+        climate, regions = (read_sources()[name] for name in ("worldclim", "regions"))
+        files = [f"{DOWNLOADS}/{climate.folder}/{name}" for name in climate.files]
+        return {"climate": files, "regions": f"{DOWNLOADS}/{regions.folder}/{regions.files[0]}"}
     return {"climate": entry.climate_files, "regions": str(Path(entry.regions).expanduser())}
 
 

@@ -22,6 +22,10 @@ STAGES = {
     "fetch-scene": "terraprobe.acquire.packaged:fetch_scene",
     "index-folder": "terraprobe.acquire.folder:index_folder",
     "index-archive": "terraprobe.acquire.archive:index_archive",
+    "fetch-dataset": "terraprobe.acquire.datasets:fetch_dataset",
+    "fetch-ghs": "terraprobe.acquire.ghs:fetch_ghs",
+    "search-coherence": "terraprobe.acquire.asf:search_coherence",
+    "fetch-coherence": "terraprobe.acquire.asf:fetch_coherence",
     "simulate-world": "terraprobe.acquire.simulated.stages:simulate_world",
     "simulate-places": "terraprobe.acquire.simulated.stages:simulate_places",
     "fetch-earthengine": "terraprobe.acquire.earthengine.fetch:fetch_earthengine",
@@ -59,6 +63,8 @@ COMMANDS = {
     "plan": "terraprobe.plan:plan_command",
     "describe": "terraprobe.describe:describe_command",
     "map": "terraprobe.mapping:map_command",
+    "sources": "terraprobe.acquire.reach:sources_command",
+    "unpack": "terraprobe.acquire.unpack:unpack_command",
     "times": "terraprobe.report.times:times_command",
     "trace": "terraprobe.trace:trace_command",
     "verify": "terraprobe.trace:verify_command",
@@ -187,6 +193,8 @@ def _usage() -> str:
         "  plan FILE               requests, bytes, disk, jobs and GPU hours of a study, before anything is fetched\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
         "  map --model FOLDER --input PATH --output MAP.tif   land cover of your own GeoTIFFs, by a fitted probe\n"
+        "  sources [--offline]     where data come from, on which terms, what is here, what answers\n"
+        "  unpack FILE FOLDER      a zip or tar file into a new folder, or refuse it\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"
         "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"
         "  verify FOLDER           every file below a results folder against its record\n"

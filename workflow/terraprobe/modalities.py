@@ -176,6 +176,14 @@ The names are the `fclass` values of Geofabrik's OpenStreetMap extracts; these e
 CLEAR, CLOUD = 1, 2
 """Codes of the simulated Earth's cloud mask."""
 
+DFC2020_CLASSES = MappingProxyType(
+    {
+        1: "forest", 2: "shrubland", 3: "savanna", 4: "grassland", 5: "wetlands",
+        6: "croplands", 7: "urban", 8: "snow", 9: "barren", 10: "water",
+    }
+)  # fmt: skip
+"""Classes of the IEEE GRSS Data Fusion Contest 2020, a simplified IGBP scheme (Schmitt et al. 2020, table 2)."""
+
 NO_CODES: Mapping[int, Any] = MappingProxyType({})
 MOD44B_WATER = 200
 """MOD44B user guide, Percent_Tree_Cover: 0 to 100 per cent, 200 water, 253 fill. Water has no trees: 0 per cent."""
@@ -208,6 +216,10 @@ LABELS = MappingProxyType(
             LabelLayer(
                 "s2_cloud", 0, "uint8", "class", MappingProxyType({CLEAR: "clear", CLOUD: "cloud"}), (), NO_CODES,
                 MappingProxyType({}), "Opaque cloud in the simulated Sentinel-2 L1C scene",
+            ),
+            LabelLayer(
+                "dfc2020", 0, "uint8", "class", DFC2020_CLASSES, (), NO_CODES, MappingProxyType({}),
+                "DFC2020 classes, simplified IGBP",
             ),
         )
     }

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from terraprobe.acquire.archive_listing import Image, list_images
+from terraprobe.acquire.archive_image import Image
+from terraprobe.acquire.archive_listing import list_images
 from terraprobe.acquire.manifest import listed_name, write_manifest
-from terraprobe.archives import ARCHIVES, ArchiveName
+from terraprobe.archives import ARCHIVES, Archive, ArchiveName
 from terraprobe.artifacts import write_table
 from terraprobe.chips.tiles import open_raster
 from terraprobe.errors import TerraprobeError
@@ -33,11 +34,13 @@ class ArchiveRecipe(Recipe):
         archive: which one.
         path: its unpacked folder, relative to the folder of the run or absolute.
         modalities: whose files are listed, beside the archive's own Sentinel-2 images, which say where they are.
+        labels: label layers whose maps are listed.
     """
 
     archive: ArchiveName
     path: str
     modalities: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
 
 
 def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests: Outs) -> None:
@@ -47,8 +50,8 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
         exclude: text files that name images to leave out, a line each (what follows a comma does not count).
         recipe: which archive, and where.
         images: Parquet, one row an image by name: `image, shard, crs, transform (a to f of its own pixels), split`
-            (train, val, test; empty where the archive has none) and its classes, in the column that labels have too;
-            null where it has none.
+            (train, val, test; empty where the archive has none) and, where the archive has classes, those of the
+            image in the column that labels have too; null where it has none.
         manifests: JSON, one a shard, `<shard>.json`: each file with its image, layer, bands, offset of its DN, bytes
             and SHA-256.
 
@@ -56,20 +59,21 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
         TerraprobeError: the folder does not look like the archive, or an image is not what its kind is.
     """
     archive = ARCHIVES[recipe.archive]
-    found = list_images(recipe.archive, Path(recipe.path), recipe.modalities)
+    found = list_images(recipe.archive, Path(recipe.path), [*recipe.modalities, *recipe.labels])
     kept = _leave_out(found, exclude)
     if len(kept) < len(manifests):
         raise TerraprobeError(f"{recipe.path}: {len(kept)} images make no {len(manifests)} shards. Lower shards.")
     shards = [k * len(manifests) // len(kept) for k in range(len(kept))]
     rows = _place(kept, archive.chip_px)
     rows.insert(1, "shard", [manifests[shard].stem for shard in shards])
-    rows[archive.label.class_label or archive.label.present_label] = [image.classes or None for image in kept]
+    if archive.label:
+        rows[archive.label.class_label or archive.label.present_label] = [image.classes or None for image in kept]
     source = {"dataset": archive.title, "licence": archive.licence, "folder": recipe.path}
     starts = np.searchsorted(shards, range(len(manifests) + 1))
     for manifest, (first, end) in zip(manifests, pairwise(starts), strict=True):
-        write_manifest(manifest, source, _listed(kept[first:end], manifest))
+        write_manifest(manifest, source, _listed(kept[first:end], archive, manifest))
     write_table(images, rows)
-    without = sum(not image.classes for image in kept)
+    without = sum(not image.classes for image in kept) if archive.label else 0
     progress(
         f"{archive.title}: {len(kept)} images in {rows['crs'].nunique()} UTM zones"
         + (f"; {len(found) - len(kept)} left out by name" if len(kept) < len(found) else "")
@@ -89,12 +93,16 @@ def _lines(path: Path) -> list[str]:
         raise TerraprobeError(f"{path}: is no text. Give names of images, one a line.") from error
 
 
-def _listed(images: Sequence[Image], manifest: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _listed(images: Sequence[Image], archive: Archive, manifest: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for image in images:
         for layer, files in image.files.items():
             for path, bands in files.items():
-                offset = {"offset_dn": 0} if MODALITIES[layer].unit == "reflectance" else {}
-                yield listed_name(path, manifest), layer, {"image": image.name, "bands": list(bands), **offset}
+                facts: dict[str, Any] = {"image": image.name, "bands": list(bands)}
+                if layer in MODALITIES and MODALITIES[layer].unit == "reflectance":
+                    facts["offset_dn"] = 0
+                if archive.codes.get(layer):
+                    facts["codes"] = list(archive.codes[layer])
+                yield listed_name(path, manifest), layer, facts
 
 
 def _place(images: Sequence[Image], chip_px: int) -> "pd.DataFrame":

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from terraprobe.acquire.archive_image import Files, Image
+from terraprobe.acquire.archive_scenes import list_dfc2020, list_sen12ms
 from terraprobe.archives import (
     ARCHIVES,
     BESIDE,
@@ -23,9 +24,6 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import MODALITIES
 from terraprobe.stage import progress
 
-Files = dict[Path, tuple[str, ...]]
-"""Files of one layer of an image, and the names of the bands of each, in their order."""
-
 _ORDER = tuple(BIGEARTHNET_CLASSES.values())
 _PARTS = {"train": "train", "validation": "val", "test": "test"}
 """How BigEarthNet v2 calls the splits."""
@@ -33,43 +31,19 @@ _PARTS = {"train": "train", "validation": "val", "test": "test"}
 _NO_ROW: Mapping[str, Any] = {"labels": (), "split": "", "s1_name": ""}
 
 
-@dataclass(frozen=True)
-class Image:
-    """One image of an archive.
-
-    Attributes:
-        name: its own.
-        classes: names of its classes in the archive's order, with a space between; empty where it has none.
-        split: train, val or test; empty where the archive does not say.
-        reference: the file whose pixels are those of the chip.
-        files: of each layer.
-    """
-
-    name: str
-    classes: str
-    split: str
-    reference: Path
-    files: dict[str, Files]
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Names of the bands of the reference."""
-        return next(files[self.reference] for files in self.files.values() if self.reference in files)
-
-
-def list_images(archive: str, root: Path, modalities: Sequence[str]) -> list[Image]:
+def list_images(archive: str, root: Path, layers: Sequence[str]) -> list[Image]:
     """Images of an archive by name.
 
     Args:
         archive: its name.
         root: its unpacked folder.
-        modalities: whose files are wanted beside those of the archive's first modality.
+        layers: modalities and label layers whose files are wanted beside those of the archive's first modality.
 
     Raises:
         TerraprobeError: a folder, a file or a class is not what the archive has.
     """
     try:
-        wanted = dict.fromkeys((next(iter(ARCHIVES[archive].folders)), *modalities))
+        wanted = dict.fromkeys((next(iter(ARCHIVES[archive].folders)), *layers))
         folders = {modality: layer_folder(archive, root, modality) for modality in wanted}
     except ValueError as error:
         raise TerraprobeError(f"{error}.") from error
@@ -135,6 +109,8 @@ _LISTS: Mapping[str, Callable[[Path, Mapping[str, Path]], Iterator[Image]]] = {
     "eurosat": _eurosat,
     "bigearthnet_v1": _bigearthnet_v1,
     "bigearthnet_v2": _bigearthnet_v2,
+    "sen12ms": list_sen12ms,
+    "dfc2020": list_dfc2020,
 }
 
 

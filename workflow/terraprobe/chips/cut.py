@@ -22,7 +22,7 @@ from terraprobe.chips.warp import Grid, read_band
 from terraprobe.classmap import ClassMap
 from terraprobe.collections.zones import CLIP, foreign_pixels
 from terraprobe.errors import TerraprobeError
-from terraprobe.modalities import LabelLayer, Modality
+from terraprobe.modalities import LabelLayer
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
 CELL_PX = 2048
@@ -97,8 +97,9 @@ def cut_chips(*, grid: In, manifest: In, recipe: CutRecipe, pixels: Out, valid: 
     layer = find_layer(recipe.layer, recipe.classes)
     frame, chip_px = _read_shard(grid, recipe.shard)
     tiles = layer_tiles(manifest, recipe.layer)
-    if isinstance(layer, Modality) and are_images(tiles):
-        channels, images = len(layer.bands), read_images(tiles, frame, layer, chip_px)
+    if are_images(tiles):
+        channels = 1 if isinstance(layer, LabelLayer) else len(layer.bands)
+        images = read_images(tiles, frame, layer, chip_px)
     else:
         cutter = _choose_cutter(layer, tiles, frame)
         channels, images = cutter.channels, _cut(cutter, frame, _foreign_pixels(grid, frame, chip_px), chip_px)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terraprobe.chips.tiles import Tile, describe_tiles, open_raster
+from terraprobe.chips.tiles import Layer, Tile, describe_tiles, open_raster
 from terraprobe.chips.warp import Grid, read_whole
 from terraprobe.errors import TerraprobeError
-from terraprobe.modalities import Modality
+from terraprobe.modalities import LabelLayer
 
 _SAME_GROUND_M = 0.5  # edges of an image's files may differ by rounding, never by a pixel
 
@@ -22,14 +22,14 @@ def are_images(tiles: Mapping[Path, Mapping[str, Any]]) -> bool:
 
 
 def read_images(
-    tiles: Mapping[Path, Mapping[str, Any]], frame: Any, layer: Modality, chip_px: int
+    tiles: Mapping[Path, Mapping[str, Any]], frame: Any, layer: Layer, chip_px: int
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """Pixels of each chip.
 
     Args:
         tiles: files of one layer, with `image` and `bands` of each.
         frame: rows of `grid.parquet`; `chip_id` is the image's name.
-        layer: the modality.
+        layer: the modality or label layer.
         chip_px: side of the chips.
 
     Yields:
@@ -42,14 +42,15 @@ def read_images(
     files: defaultdict[str, dict[Path, Mapping[str, Any]]] = defaultdict(dict)
     for path, facts in tiles.items():
         files[facts["image"]][path] = facts
+    bands = (layer.name,) if isinstance(layer, LabelLayer) else layer.bands
     for row, (name, crs, place) in enumerate(zip(frame["chip_id"], frame["crs"], frame["transform"], strict=True)):
-        image = np.full((len(layer.bands), chip_px, chip_px), layer.nodata, layer.dtype)
+        image = np.full((len(bands), chip_px, chip_px), layer.nodata, layer.dtype)
         grid = Grid(crs, place[2], place[5], place[0], chip_px, chip_px)
         bottom = place[5] + chip_px * place[4]
         for tile in describe_tiles(files[name], layer) if name in files else []:
             _check_ground(tile, (place[2], bottom, place[2] + chip_px * place[0], place[5]))
             with open_raster(tile.path, tile.uri) as dataset:
-                for channel, band in enumerate(layer.bands):
+                for channel, band in enumerate(bands):
                     if band in tile.bands:
                         image[channel] = read_whole(dataset, tile, band, layer, grid)
         yield row, image

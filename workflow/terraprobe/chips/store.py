@@ -80,7 +80,8 @@ def seal(
         classes: of an own label layer.
 
     Raises:
-        TerraprobeError: a shard is absent, has another shape or type, or no chip has a single valid pixel.
+        TerraprobeError: a shard is absent, has another shape or type, or no chip has a single valid pixel of a
+            layer whose channels are the same everywhere.
     """
     records = []
     seen = False
@@ -103,7 +104,7 @@ def seal(
                 "files": {f.name: {"bytes": f.stat().st_size, "sha256": sha256_file(f)} for f in files},
             }
         )
-    if not seen:
+    if not seen and not layer.variable:  # of pairs of dates there may be none anywhere: that is no mistake
         raise TerraprobeError(
             f"{folder}: no chip has one valid pixel of {layer.name}: the tiles hold nodata only, or lie elsewhere. "
             "Look at the tiles, or take the layer out of the collection."

@@ -20,6 +20,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.warp import transform_bounds
 
+from terraprobe.acquire.gunw import newest, parse_gunw
 from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LABELS, MODALITIES, MONTHS, S2_BASELINE_OFFSET_DN, LabelLayer, Modality
@@ -40,10 +41,6 @@ DTYPES: Mapping[str, tuple[str, ...]] = {
 _NOTHING: Mapping[str, Any] = {}
 _MONTH = re.compile(r"(\d{4}-\d{2})_(.+)")
 _BASELINE_IN_NAME = re.compile(r"_N(\d{2})(\d{2})_")
-_GUNW = re.compile(
-    r"S1-GUNW-(?P<direction>[AD])-R-(?P<track>\d{3})-\w+-(?P<pair>\d{8}_\d{8})-(?P<time>\d{6})-"
-    r".+-v(?P<version>\d+_\d+_\d+)"
-)
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,7 @@ class Tile:
         lonlat: (west, south, east, north) in degrees with a margin of one pixel, to tell quickly what cannot touch;
             infinite where the CRS does not allow to say.
         offset_dn: added to the DN of an observed pixel (Sentinel-2 baseline 04.00 and later).
+        codes: of a map with codes of its own, what each stands for in the label layer, by code; else nothing.
     """
 
     path: Path
@@ -72,6 +70,7 @@ class Tile:
     bands: Mapping[str, int]
     lonlat: tuple[float, float, float, float]
     offset_dn: int = 0
+    codes: tuple[int, ...] = ()
 
 
 def find_layer(name: str, classes: ClassMap | None = None) -> Layer:
@@ -94,8 +93,8 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     """Open every tile and say which bands of the layer it holds.
 
     Args:
-        paths: raster files, in any order; or what the manifest says of each, of which `bands` and `offset_dn`, where
-            they are there, count before what the file says.
+        paths: raster files, in any order; or what the manifest says of each, of which `bands`, `offset_dn` and
+            `codes`, where they are there, count before what the file says.
         layer: what they are tiles of.
 
     Returns:
@@ -108,9 +107,14 @@ def describe_tiles(paths: Iterable[Path], layer: Layer) -> list[Tile]:
     rows = paths if isinstance(paths, Mapping) else dict.fromkeys(paths, _NOTHING)
     ordered = sorted(rows, key=lambda path: (path.name, str(path)))
     if isinstance(layer, LabelLayer):
-        return [_describe(path, layer, (layer.name,)) for path in ordered]
+        maps = (
+            (path, rows[path].get("bands") or (layer.name,), tuple(rows[path].get("codes", ()))) for path in ordered
+        )
+        return [replace(_describe(path, layer, bands), codes=codes) for path, bands, codes in maps]
     if layer.variable:
-        return [_describe(path, layer, (_gunw(path)["channel"],)) for path in _newest(ordered)]
+        return [
+            _describe(path, layer, (parse_gunw(str(path)).channel,)) for path in map(Path, newest(map(str, ordered)))
+        ]
     tiles = [_describe(path, layer, rows[path].get("bands"), rows[path].get("offset_dn")) for path in ordered]
     if layer.bands[0].startswith(MONTHS[0]) and not any("bands" in row for row in rows.values()):
         tiles = _name_months(tiles, layer)
@@ -248,25 +252,3 @@ def _require_bands(tiles: list[Tile], layer: Modality) -> None:
                 f"{scene}: band {', '.join(missing)} of {layer.name} is missing; found {', '.join(sorted(found))}; "
                 f"expected {', '.join(layer.bands)}. Fetch the tile again, or name its bands."
             )
-
-
-def _gunw(path: Path) -> dict[str, str]:
-    match = _GUNW.match(path.name)
-    if match is None:
-        raise TerraprobeError(
-            f"{path}: not the name of an ARIA interferogram "
-            "(S1-GUNW-A-R-TTT-tops-REFDATE_SECDATE-HHMMSS-GEO-PP-hash-vX_Y_Z.nc), so its pair is unknown."
-        )
-    return {**match.groupdict(), "channel": f"{match['pair']}-{match['direction']}{match['track']}"}
-
-
-def _newest(ordered: list[Path]) -> list[Path]:
-    """The newest version of each interferogram: equal direction, track, pair and time of day are one product."""
-    products: dict[tuple[str, str], tuple[tuple[int, ...], Path]] = {}
-    for path in ordered:
-        parts = _gunw(path)
-        version = tuple(int(part) for part in parts["version"].split("_"))
-        key = (parts["channel"], parts["time"])
-        if key not in products or version >= products[key][0]:
-            products[key] = (version, path)
-    return [path for _, path in products.values()]

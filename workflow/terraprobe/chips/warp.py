@@ -110,7 +110,7 @@ def read_band(dataset: Any, tile: Tile, band: str, layer: Layer, grid: Grid) -> 
     return _quantise(_warp(_decode(raw, tile, band, layer), transform, tile, grid, np.nan), layer)
 
 
-def read_whole(dataset: Any, tile: Tile, band: str, layer: Modality, grid: Grid) -> NDArray[Any]:
+def read_whole(dataset: Any, tile: Tile, band: str, layer: Layer, grid: Grid) -> NDArray[Any]:
     """One band of a tile that covers exactly the ground of a grid.
 
     Args:
@@ -118,7 +118,7 @@ def read_whole(dataset: Any, tile: Tile, band: str, layer: Modality, grid: Grid)
         tile: its description.
         band: one of `tile.bands`.
         layer: what it is a tile of.
-        grid: the same ground; where it has more pixels than the tile, these are interpolated bilinearly.
+        grid: the same ground; where it has more pixels than the tile, these are interpolated bilinearly, codes nearest.
 
     Returns:
         DN of the store, (height, width): the tile's own pixels where it has as many as the grid.
@@ -126,8 +126,13 @@ def read_whole(dataset: Any, tile: Tile, band: str, layer: Modality, grid: Grid)
     Raises:
         TerraprobeError: a value is outside what the layer allows.
     """
-    dn = _decode(dataset.read(tile.bands[band]), tile, band, layer)
-    if dn.shape != (grid.height, grid.width):
+    raw = dataset.read(tile.bands[band])
+    same = raw.shape == (grid.height, grid.width)
+    if isinstance(layer, LabelLayer):
+        codes = _decode_labels(raw, tile, layer)
+        return codes if same else _warp(codes, tile.transform, tile, grid, layer.nodata)
+    dn = _decode(raw, tile, band, layer)
+    if not same:
         dn = _warp(dn, tile.transform, tile, grid, np.nan)
     return _quantise(dn, layer)
 
@@ -167,9 +172,16 @@ def _quantise(dn: NDArray[np.float32], layer: Modality) -> NDArray[Any]:
 
 
 def _decode_labels(raw: NDArray[Any], tile: Tile, layer: LabelLayer) -> NDArray[Any]:
-    missing = raw == layer.nodata
-    if tile.nodata is not None:
-        missing |= raw == tile.nodata
+    missing = np.zeros(raw.shape, bool) if tile.nodata is None else raw == tile.nodata
+    if tile.codes:
+        foreign = raw[~missing & ((raw < 0) | (raw >= len(tile.codes)))]
+        if foreign.size:
+            raise TerraprobeError(
+                f"{tile.path}: holds {foreign[0]}, which is no code of its map; allowed 0 to {len(tile.codes) - 1}. "
+                "Is it another product, or another version of it?"
+            )
+        raw = np.array(tile.codes, layer.dtype)[np.where(missing, 0, raw)]
+    missing |= raw == layer.nodata
     known = np.isin(raw, [*layer.classes, *layer.stands_for])
     if layer.quantity:
         known |= (raw >= layer.quantity[0]) & (raw <= layer.quantity[1])

@@ -77,9 +77,9 @@ class OwnFiles(Collection):
 
 
 _CONTEXT_HINTS = {
-    "climate": "get wc2.1_10m_bio.zip of https://www.worldclim.org and unpack it there",
-    "elevation": "get wc2.1_10m_elev.tif of https://www.worldclim.org",
-    "regions": "get BiogeoRegions2016 of https://www.eea.europa.eu (biogeographical regions)",
+    "climate": "get wc2.1_10m_bio.zip of https://www.worldclim.org and unpack it there (snakemake fetch_worldclim)",
+    "elevation": "get wc2.1_10m_elev.tif of https://www.worldclim.org (snakemake fetch_worldclim)",
+    "regions": "get BiogeoRegions2016 of https://www.eea.europa.eu (snakemake fetch_regions)",
 }
 
 
@@ -195,7 +195,8 @@ class ArchiveCollection(OwnFiles):
     Attributes:
         kind: `archive`.
         archive: `eurosat` (EuroSAT MS; s2_l1c, 64 px, `label: eurosat_class`), `bigearthnet_v1` or `bigearthnet_v2`
-            (s2_l2a, s1_grd, 120 px, `label: bigearthnet_classes`, the 19 of them).
+            (s2_l2a, s1_grd, 120 px, `label: bigearthnet_classes`, the 19 of them), `sen12ms` or `dfc2020` (s2_l1c,
+            s1_grd, 256 px, maps as `labels: [dfc2020]`).
         exclude: text files that name images to leave out, one a line.
         block_km: side of a spatial block, the unit of the bootstrap.
     """
@@ -210,8 +211,9 @@ class ArchiveCollection(OwnFiles):
     @model_validator(mode="after")
     def _archive_has_it(self) -> "ArchiveCollection":
         held = ARCHIVES[self.archive]
-        check_names(self.modalities, held.folders, "modalities", f"of {self.archive}")
-        check_names(self.labels, [], "labels", f"the classes of {self.archive} come with it")
+        check_names(self.modalities, [m for m in held.folders if m in MODALITIES], "modalities", f"of {self.archive}")
+        why = f"the classes of {self.archive} come with it" if held.label else f"maps of {self.archive}"
+        check_names(self.labels, held.codes, "labels", why)
         if self.chip_px != held.chip_px:
             raise ValueError(f"chip_px: found {self.chip_px}, allowed {held.chip_px}, the side of its images")
         return self
@@ -243,11 +245,12 @@ class ArchiveCollection(OwnFiles):
     @property
     def label_layers(self) -> list[LabelLayer]:
         """The archive's classes."""
-        return [ARCHIVES[self.archive].label]
+        return ARCHIVES[self.archive].layers(self.labels)
 
     def index_recipe(self) -> dict[str, Any]:
         """What `index_archive` needs to know."""
-        return {"archive": self.archive, "path": str(self.root), "modalities": self.modalities}
+        maps = {"labels": self.labels} if self.labels else {}
+        return {"archive": self.archive, "path": str(self.root), "modalities": self.modalities, **maps}
 
     def grid_area(self) -> dict[str, Any]:
         """What `lay_grid` needs to know."""

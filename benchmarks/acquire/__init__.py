@@ -1,0 +1,1 @@
+"""Downloads with all their checks beside plain ones."""
