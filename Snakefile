@@ -63,7 +63,6 @@ onstart:
         say("terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth;")
         say("the papers = --configfile studies/<paper>.yaml")
     say(f"study {STUDY.study}: results land in {ROOT}")
-    check_access()
 
 
 onsuccess:

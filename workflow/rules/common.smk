@@ -6,7 +6,6 @@ from snakemake.exceptions import WorkflowError
 
 from terraprobe.acquire import packaged
 from terraprobe.acquire.credentials import missing_credentials
-from terraprobe.acquire.earthengine.access import missing_access
 from terraprobe.acquire.earthengine.products import PRODUCTS
 from terraprobe.acquire.simulated.world import raw_files, world_files
 from terraprobe.cli import recipe_json, stage_module
@@ -308,17 +307,3 @@ def segmented_maps():
     first = {e.members[0].name for e in STUDY.encoders}
     judged = [(v.name, e) for v in STUDY.segmentations for e in STUDY.judged(v) if e in first]
     return [f"{ROOT}/segmentation/{v}/{e}.npz" for v, e in judged]
-
-
-def check_access():
-    """Stop a run, before any job, that would ask Earth Engine without being let in."""
-    wanted = (
-        manifest(c.name, shard, layer)
-        for c in STUDY.collections
-        if c.kind == "area"
-        for layer in c.from_earth_engine
-        for shard in c.shard_names
-    )
-    missing = missing_access() if any(not Path(path).exists() for path in wanted) else ""
-    if missing:
-        raise WorkflowError(missing)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 
+from terraprobe.acquire.earthengine.access import missing_access
+from terraprobe.acquire.earthengine.products import PRODUCTS
+
 
 @dataclass(frozen=True)
 class Credential:
@@ -16,16 +19,25 @@ class Credential:
 
     Attributes:
         layers: modalities and label layers that come from it.
-        found: whether the environment has it.
-        sentence: what to do where it has not.
+        missing: what the environment lacks and what to do, in one sentence; empty where it lacks nothing.
     """
 
     layers: frozenset[str]
-    found: Callable[[], bool]
-    sentence: str
+    missing: Callable[[], str]
 
 
-def has_earthdata() -> bool:
+def missing_earthdata() -> str:
+    """What is missing before ASF can be asked for a file."""
+    if _has_earthdata():
+        return ""
+    return (
+        "NASA Earthdata: no credentials for s1_coherence: make a token at https://urs.earthdata.nasa.gov/profile "
+        "(Generate Token) and export EARTHDATA_TOKEN, or put `machine urs.earthdata.nasa.gov login … password …` into "
+        "~/.netrc."
+    )
+
+
+def _has_earthdata() -> bool:
     """Whether there is an Earthdata token, or a `.netrc` with a login for it."""
     if os.environ.get("EARTHDATA_TOKEN", "").strip():
         return True
@@ -37,13 +49,8 @@ def has_earthdata() -> bool:
 
 
 CREDENTIALS = (
-    Credential(
-        frozenset({"s1_coherence"}),
-        has_earthdata,
-        "NASA Earthdata: no credentials for s1_coherence: make a token at https://urs.earthdata.nasa.gov/profile "
-        "(Generate Token) and export EARTHDATA_TOKEN, or put `machine urs.earthdata.nasa.gov login … password …` into "
-        "~/.netrc.",
-    ),
+    Credential(frozenset(PRODUCTS), missing_access),
+    Credential(frozenset({"s1_coherence"}), missing_earthdata),
 )
 """Every source that asks for credentials."""
 
@@ -55,4 +62,5 @@ def missing_credentials(layers: Collection[str], table: Sequence[Credential] = C
         layers: modalities and label layers that are still to be fetched.
         table: the sources.
     """
-    return [row.sentence for row in table if row.layers.intersection(layers) and not row.found()]
+    asked = (row.missing() for row in table if row.layers.intersection(layers))
+    return [sentence for sentence in asked if sentence]
