@@ -75,7 +75,8 @@ def fetch_ghs(*, grid: In, recipe: GhsRecipe, manifest: Out) -> None:
         for name, path in kept.items()
         if name not in empty
     ]
-    write_manifest(manifest, {"dataset": recipe.dataset, "version": recipe.version, "empty": empty}, rows)
+    source = {"dataset": recipe.dataset, "version": recipe.version, "credentials": "none", "empty": empty}
+    write_manifest(manifest, source, rows)
     progress(f"{recipe.dataset}: {len(rows)} tiles" + (f"; no land in {', '.join(empty)}" if empty else ""))
 
 
