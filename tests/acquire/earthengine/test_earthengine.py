@@ -32,7 +32,13 @@ def differs(area, folder, layer, dn):
 
 @pytest.mark.parametrize(
     ("layer", "nodata", "dn"),
-    [("s2_rgb_monthly", 0, 1), ("s1_grd_monthly", -32768, 1), ("mod44b", 253, 0), ("worldcover", 0, 0)],
+    [
+        ("s2_rgb_monthly", 0, 1),
+        ("s2_l1c", 0, 1),
+        ("s1_grd_monthly", -32768, 1),
+        ("mod44b", 253, 0),
+        ("worldcover", 0, 0),
+    ],
 )
 @pytest.mark.usefixtures("server")
 def test_chips_from_the_server_are_those_from_the_files(simulated_area, tmp_path, layer, nodata, dn):
@@ -42,6 +48,17 @@ def test_chips_from_the_server_are_those_from_the_files(simulated_area, tmp_path
     assert np.abs(ours.astype(int) - files.astype(int)).max() <= dn
     assert len(np.unique(files)) > 2
     assert files_valid.mean() < 1 or layer in ("mod44b", "worldcover")
+
+
+@pytest.mark.usefixtures("server")
+def test_radar_of_all_months_is_their_mean_in_decibels(simulated_area, tmp_path):
+    monthly, _ = cut(simulated_area, fetch(simulated_area, tmp_path, "s1_grd_monthly"), "s1_grd_monthly", tmp_path)
+    both, _ = cut(simulated_area, fetch(simulated_area, tmp_path, "s1_grd"), "s1_grd", tmp_path)
+    for channel in (0, 1):
+        parts = monthly[:, channel::3].astype(float)
+        seen = (parts > -32768).all(axis=1)
+        np.testing.assert_array_equal(seen, both[:, channel] > -32768)
+        assert np.abs(parts.mean(axis=1) - both[:, channel])[seen].max() <= 1
 
 
 @pytest.mark.usefixtures("server")
