@@ -31,7 +31,13 @@ def read_tile(path: Path) -> tuple[str, tuple[float, ...], dict[str, Plane]]:
 def scenes_of(folder: Path, seed: int = 0) -> list[Scene]:
     """Scenes whose composites are the tiles below a folder of layers."""
     rng = np.random.default_rng(seed)
-    makers = {"s2_rgb_monthly": _optical, "s1_grd_monthly": _radar, "mod44b": _tree_cover, "worldcover": _land_cover}
+    makers = {
+        "s2_rgb_monthly": _optical,
+        "s2_l1c": _all_bands,
+        "s1_grd_monthly": _radar,
+        "mod44b": _tree_cover,
+        "worldcover": _land_cover,
+    }
     return [
         scene
         for layer, make in makers.items()
@@ -48,38 +54,57 @@ def _month(name: str) -> tuple[datetime, datetime]:
 def _optical(path: Path, rng: np.random.Generator) -> list[Scene]:
     crs, transform, planes = read_tile(path)
     scenes = []
-
-    def add(when: datetime, bands: dict[str, Plane], cloud: Any = 0, percent: float = 5.0) -> None:
-        name = f"{when:%Y%m%dT%H%M%S}_{path.stem}_{len(scenes)}"
-        shape = next(iter(bands.values()))[0].shape
-        qa60 = {"QA60": (np.broadcast_to(cloud, shape), np.ones(shape, bool))}
-        properties = {"CLOUDY_PIXEL_PERCENTAGE": percent}
-        scenes.append(Scene("COPERNICUS/S2_SR_HARMONIZED", name, when, crs, transform, bands | qa60, properties))
-
-    months = sorted({name[:7] for name in planes})
-    for month in months:
+    for month in sorted({name[:7] for name in planes}):
         first, end = _month(month)
         bands = {f"B{name[-1]}": plane for name, plane in planes.items() if name.startswith(month)}
-        around = {
-            b: np.minimum(rng.integers(4, 60, v.shape), np.maximum(v.astype(int) - 1, 0)) for b, (v, _) in bands.items()
-        }
-        moved = lambda k, bands=bands, around=around: {b: (v + k * around[b], m) for b, (v, m) in bands.items()}  # noqa: E731
-        add(first, moved(2))
-        add(first + timedelta(days=14), moved(-1))
-        add(end - timedelta(minutes=10), moved(-1))
-        clouded = rng.random(next(iter(bands.values()))[0].shape) < 0.4
-        add(
-            first + timedelta(days=20),
-            {b: (np.where(clouded, ABSURD, v), m) for b, (v, m) in bands.items()},
-            clouded * CLOUD,
-        )
+        kept = _around(bands, first, end, rng)
         absurd = {b: (np.full_like(v, ABSURD), np.ones_like(m)) for b, (v, m) in bands.items()}
-        add(first + timedelta(days=5), absurd, percent=20.0)
-        if month == months[0]:
-            add(first - timedelta(seconds=1), absurd)
-        if month == months[-1]:
-            add(end, absurd)
+        left_out = [(first + timedelta(days=5), absurd, 20.0)]
+        left_out += [(first - timedelta(seconds=1), absurd, 5.0)] * (month == "2020-01")
+        left_out += [(end, absurd, 5.0)] * (month == "2020-03")
+        for when, found, percent in [*kept, *left_out]:
+            name = f"{when:%Y%m%dT%H%M%S}_{path.stem}_{len(scenes)}"
+            scenes.append(_s2("COPERNICUS/S2_SR_HARMONIZED", name, when, crs, transform, found, percent))
     return scenes
+
+
+def _all_bands(path: Path, rng: np.random.Generator) -> list[Scene]:
+    crs, transform, planes = read_tile(path)
+    bands = {name.replace("B0", "B"): plane for name, plane in planes.items()}
+    kept = _around(bands, datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 4, 1, tzinfo=UTC), rng)
+    return [
+        _s2("COPERNICUS/S2_HARMONIZED", f"{path.stem}_{k}", when, crs, transform, found, percent)
+        for k, (when, found, percent) in enumerate(kept)
+    ]
+
+
+Taken = tuple[datetime, dict[str, Plane], float]
+"""When an image was taken, its bands, and its cloud in per cent."""
+
+
+def _around(bands: dict[str, Plane], first: datetime, end: datetime, rng: np.random.Generator) -> list[Taken]:
+    """Images whose mean is the given one: of the first second, the middle, the last minutes, and a cloudy one."""
+    around = {
+        b: np.minimum(rng.integers(4, 60, v.shape), np.maximum(v.astype(int) - 1, 0)) for b, (v, _) in bands.items()
+    }
+    shape = next(iter(bands.values()))[0].shape
+    clouded = rng.random(shape) < 0.4
+    cloudy = {b: (np.where(clouded, ABSURD, v), m) for b, (v, m) in bands.items()}
+    flags = {"QA60": (clouded * CLOUD, np.ones(shape, bool))}
+    middle = first + (end - first) / 2
+    moved = [
+        (when, {b: (v + k * around[b], m) for b, (v, m) in bands.items()}, 5.0)
+        for when, k in ((first, 2), (middle, -1), (end - timedelta(minutes=10), -1))
+    ]
+    return [*moved, (middle + timedelta(days=3), cloudy | flags, 5.0)]
+
+
+def _s2(*head: Any) -> Scene:
+    """A scene of Sentinel-2; without clouds where its bands say nothing of them."""
+    *place, bands, percent = head
+    shape = next(iter(bands.values()))[0].shape
+    clear = {"QA60": (np.zeros(shape, int), np.ones(shape, bool))}
+    return Scene(*place, clear | bands, {"CLOUDY_PIXEL_PERCENTAGE": percent})
 
 
 def _radar(path: Path, rng: np.random.Generator) -> list[Scene]:

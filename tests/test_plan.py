@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import shapely
 
-from terraprobe.acquire.earthengine.blocks import shard_blocks
 from terraprobe.acquire.earthengine.products import PRODUCTS
+from terraprobe.acquire.earthengine.windows import shard_windows
 from terraprobe.artifacts import read_table
 from terraprobe.collections.grid import GridRecipe, lay_grid
 from terraprobe.plan import area_chips, good_shards, gpu_hours, layer_requests, pairs_at_most, plan_command, store_bytes
@@ -31,10 +31,10 @@ def test_requests_are_those_that_the_stage_makes(area, tmp_path):
     lay_grid(tiles=[tmp_path / "area.geojson"], recipe=recipe, grid=tmp_path / "grid.parquet")
     frame = read_table(tmp_path / "grid.parquet")
     for layer in ("s2_rgb_monthly", "s1_grd_monthly", "worldcover"):
-        blocks = [b for _, shard in frame.groupby("shard") for b in shard_blocks(shard, 448, PRODUCTS[layer])]
+        windows = [b for _, shard in frame.groupby("shard") for b in shard_windows(shard, 448, PRODUCTS[layer])]
         requests, size = layer_requests(chips, layer, 448)
-        assert requests == len(blocks)
-        assert size == sum(b.width * b.height for b in blocks) * PRODUCTS[layer].pixel_bytes
+        assert requests == len(windows)
+        assert size == sum(b.width * b.height for b in windows) * PRODUCTS[layer].pixel_bytes
         assert size >= len(frame) * 448**2 * PRODUCTS[layer].pixel_bytes
 
 

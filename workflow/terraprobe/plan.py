@@ -65,14 +65,14 @@ def layer_requests(chips: "pd.DataFrame", layer: str, chip_px: int) -> tuple[int
         layer: that Earth Engine gives.
         chip_px: side of a chip.
     """
-    from terraprobe.acquire.earthengine.blocks import shard_blocks
+    from terraprobe.acquire.earthengine.windows import shard_windows
 
     product, requests, pixels = PRODUCTS[layer], 0, 0
     for _, shard in chips.groupby("shard"):
         transforms: Any = [[10.0, 0.0, x, 0.0, -10.0, y] for x, y in shard[["left", "top"]].to_numpy()]
-        blocks = shard_blocks(shard.assign(transform=transforms), chip_px, product)
-        requests += len(blocks)
-        pixels += sum(block.width * block.height for block in blocks)
+        windows = shard_windows(shard.assign(transform=transforms), chip_px, product)
+        requests += len(windows)
+        pixels += sum(window.width * window.height for window in windows)
     return requests, pixels * product.pixel_bytes
 
 

@@ -14,7 +14,7 @@ from terraprobe.collections.grid import GridRecipe, lay_grid
 WORLD = SimulatedWorld(
     seed=5, n_places=1, place_px=64, bbox=(13.5, 47.0, 13.6, 47.06), cloud_share=1.0, missing_share=0.0
 )
-LAYERS = ("s2_rgb_monthly", "s1_grd_monthly", "mod44b", "worldcover")
+LAYERS = ("s2_rgb_monthly", "s2_l1c", "s1_grd_monthly", "mod44b", "worldcover")
 CHIP_PX = 32
 
 

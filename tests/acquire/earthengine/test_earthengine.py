@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from fabricated_area import cut, fetch
 from terraprobe.acquire.earthengine import fetch as fetch_module
 from terraprobe.acquire.earthengine import graphs
-from terraprobe.acquire.earthengine.blocks import Block, shard_blocks
-from terraprobe.acquire.earthengine.products import PRODUCTS, Composite, after, block_shape
+from terraprobe.acquire.earthengine.products import PRODUCTS, Composite, after, window_shape
+from terraprobe.acquire.earthengine.windows import Window, shard_windows
 from terraprobe.errors import TerraprobeError
 
 
@@ -32,7 +32,13 @@ def differs(area, folder, layer, dn):
 
 @pytest.mark.parametrize(
     ("layer", "nodata", "dn"),
-    [("s2_rgb_monthly", 0, 1), ("s1_grd_monthly", -32768, 1), ("mod44b", 253, 0), ("worldcover", 0, 0)],
+    [
+        ("s2_rgb_monthly", 0, 1),
+        ("s2_l1c", 0, 1),
+        ("s1_grd_monthly", -32768, 1),
+        ("mod44b", 253, 0),
+        ("worldcover", 0, 0),
+    ],
 )
 @pytest.mark.usefixtures("server")
 def test_chips_from_the_server_are_those_from_the_files(simulated_area, tmp_path, layer, nodata, dn):
@@ -42,6 +48,17 @@ def test_chips_from_the_server_are_those_from_the_files(simulated_area, tmp_path
     assert np.abs(ours.astype(int) - files.astype(int)).max() <= dn
     assert len(np.unique(files)) > 2
     assert files_valid.mean() < 1 or layer in ("mod44b", "worldcover")
+
+
+@pytest.mark.usefixtures("server")
+def test_radar_of_all_months_is_their_mean_in_decibels(simulated_area, tmp_path):
+    monthly, _ = cut(simulated_area, fetch(simulated_area, tmp_path, "s1_grd_monthly"), "s1_grd_monthly", tmp_path)
+    both, _ = cut(simulated_area, fetch(simulated_area, tmp_path, "s1_grd"), "s1_grd", tmp_path)
+    for channel in (0, 1):
+        parts = monthly[:, channel::3].astype(float)
+        seen = (parts > -32768).all(axis=1)
+        np.testing.assert_array_equal(seen, both[:, channel] > -32768)
+        assert np.abs(parts.mean(axis=1) - both[:, channel])[seen].max() <= 1
 
 
 @pytest.mark.usefixtures("server")
@@ -64,8 +81,8 @@ def test_two_swapped_bands_are_seen(simulated_area, tmp_path, layer, monkeypatch
 
 @pytest.mark.usefixtures("server")
 def test_a_grid_that_is_half_a_pixel_off_is_seen(simulated_area, tmp_path, monkeypatch):
-    right = Block.transform.fget
-    monkeypatch.setattr(Block, "transform", property(lambda b: right(replace(b, left=b.left + 5))))
+    right = Window.transform.fget
+    monkeypatch.setattr(Window, "transform", property(lambda b: right(replace(b, left=b.left + 5))))
     assert differs(simulated_area, tmp_path, "s1_grd_monthly", 1)
 
 
@@ -128,26 +145,26 @@ def test_an_algorithm_that_the_server_does_not_know_is_refused_in_one_sentence(
 
 @pytest.mark.parametrize("layer", PRODUCTS)
 @pytest.mark.parametrize("chip_px", [8, 64, 448, 2048])
-def test_blocks_keep_the_limits_of_a_request(layer, chip_px):
+def test_windows_keep_the_limits_of_a_request(layer, chip_px):
     product = PRODUCTS[layer]
-    columns, rows, pieces = block_shape(product, chip_px)
+    columns, rows, pieces = window_shape(product, chip_px)
     width, height = (-(-n * chip_px // pieces) for n in (columns, rows))
     assert width * height * product.pixel_bytes <= 48_000_000
     assert max(width, height) <= 32_768
     assert pieces == 1 or (columns, rows) == (1, 1)
 
 
-def test_blocks_hold_every_chip_once_and_pieces_a_chip():
+def test_windows_hold_every_chip_once_and_pieces_a_chip():
     corners = [(640.0 * x, 640.0 * y) for x in range(700, 760) for y in range(8000, 8030)]
     frame = pd.DataFrame({"crs": "EPSG:32633", "transform": [[10.0, 0, x, 0, -10.0, y] for x, y in corners]})
-    blocks = shard_blocks(frame, 64, PRODUCTS["s1_grd_monthly"])
+    windows = shard_windows(frame, 64, PRODUCTS["s1_grd_monthly"])
     inside = [
-        sum(b.left <= x < b.left + 10 * b.width and b.top - 10 * b.height < y <= b.top for b in blocks)
+        sum(b.left <= x < b.left + 10 * b.width and b.top - 10 * b.height < y <= b.top for b in windows)
         for x, y in corners
     ]
     assert set(inside) == {1}
-    assert len({b.name for b in blocks}) == len(blocks)
-    pieces = shard_blocks(frame.iloc[:1], 2048, PRODUCTS["s1_grd_monthly"])
+    assert len({b.name for b in windows}) == len(windows)
+    pieces = shard_windows(frame.iloc[:1], 2048, PRODUCTS["s1_grd_monthly"])
     assert len(pieces) == 4
     assert sum(b.width * b.height for b in pieces) == 2048**2
 

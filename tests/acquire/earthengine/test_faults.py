@@ -91,7 +91,7 @@ def test_an_answer_to_another_question_is_refused_at_once(simulated_area, server
     assert len(server.asked) == 1
 
 
-def test_what_is_there_is_not_asked_for_again_and_a_broken_block_is(simulated_area, server, tmp_path, monkeypatch):
+def test_what_is_there_is_not_asked_for_again_and_a_broken_tile_is(simulated_area, server, tmp_path, monkeypatch):
     monkeypatch.setattr(products, "REQUEST_BYTES", 40_000)
     server.faults.extend([None, None, None, 400])
     with pytest.raises(TerraprobeError):
@@ -108,7 +108,7 @@ def test_what_is_there_is_not_asked_for_again_and_a_broken_block_is(simulated_ar
     assert [sha256_file(whole.parent / row["name"]) for row in rows] == [row["sha256"] for row in rows]
 
 
-def test_a_block_that_is_too_much_is_asked_for_in_quarters(simulated_area, server, tmp_path):
+def test_a_window_that_is_too_much_is_asked_for_in_quarters(simulated_area, server, tmp_path):
     whole = cut(simulated_area, fetch(simulated_area, tmp_path / "whole", "worldcover"), "worldcover", tmp_path)
     server.most_px = 3000
     manifest = fetch(simulated_area, tmp_path / "quarters", "worldcover")
@@ -220,7 +220,7 @@ def test_a_killed_fetch_ends_in_the_same_bytes(simulated_area, server, tmp_path)
 
 
 def run(area, folder):
-    """The stage as a process of its own, as a rule runs it, with small blocks."""
+    """The stage as a process of its own, as a rule runs it, with small windows."""
     recipe = recipe_json({"layer": "s2_rgb_monthly", "shard": "000", "composite": COMPOSITE})
     code = (
         "import sys; from terraprobe.acquire.earthengine import products; products.REQUEST_BYTES = 40_000; "

@@ -12,8 +12,8 @@ from affine import Affine
 from rasterio.io import MemoryFile
 
 from terraprobe.acquire.earthengine.access import refused
-from terraprobe.acquire.earthengine.blocks import Block
 from terraprobe.acquire.earthengine.products import Product
+from terraprobe.acquire.earthengine.windows import Window
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import progress
 
@@ -38,7 +38,7 @@ class TooMuch(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Answer:
-    """Pixels of a block.
+    """Pixels of a window.
 
     Attributes:
         content: bytes of a GeoTIFF.
@@ -49,14 +49,14 @@ class Answer:
     observed: dict[str, float]
 
 
-def fetch_block(ee: Any, request: dict[str, Any], product: Product, block: Block) -> Answer:
-    """Ask for one block until it is there.
+def fetch_window(ee: Any, request: dict[str, Any], product: Product, window: Window) -> Answer:
+    """Ask for one window until it is there.
 
     Args:
         ee: the module, initialised.
         request: what `computePixels` takes; its `bandIds` are in the order of the product's bands.
         product: what is asked for.
-        block: where.
+        window: where.
 
     Raises:
         TooMuch: fewer pixels may be computed.
@@ -66,15 +66,15 @@ def fetch_block(ee: Any, request: dict[str, Any], product: Product, block: Block
     for attempt in range(ATTEMPTS):
         if attempt:
             wait = min(WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S) * random.uniform(0.5, 1.5)
-            progress(f"{product.layer} {block.name}: {said}; asking again in {wait:.0f} s")
+            progress(f"{product.layer} {window.name}: {said}; asking again in {wait:.0f} s")
             time.sleep(wait)
         try:
-            content = _ask(ee, request, f"{product.layer} {block.name}")
-            return Answer(content, check_pixels(content, product, block, request["bandIds"]))
+            content = _ask(ee, request, f"{product.layer} {window.name}")
+            return Answer(content, check_pixels(content, product, window, request["bandIds"]))
         except Passing as passing:
             said = str(passing)
     raise TerraprobeError(
-        f"{product.layer} {block.name}: not answered in {ATTEMPTS} attempts, the last time: {said}. What was fetched "
+        f"{product.layer} {window.name}: not answered in {ATTEMPTS} attempts, the last time: {said}. What was fetched "
         "is kept: run the same command again later."
     )
 
@@ -110,17 +110,17 @@ def _ask(ee: Any, request: dict[str, Any], what: str) -> bytes:
             raise TooMuch(message) from None
         raise TerraprobeError(
             f"{what}: Earth Engine refuses (HTTP {status}): {message}. Is the project registered for Earth Engine, and "
-            "has the account the right to compute? Nothing was kept of this block."
+            "has the account the right to compute? Nothing was kept of this window."
         ) from None
 
 
-def check_pixels(content: bytes, product: Product, block: Block, names: list[str]) -> dict[str, float]:
+def check_pixels(content: bytes, product: Product, window: Window, names: list[str]) -> dict[str, float]:
     """Refuse what is not the GeoTIFF that was asked for.
 
     Args:
         content: of the answer.
         product: what was asked for.
-        block: where.
+        window: where.
         names: bands as they were asked for.
 
     Returns:
@@ -130,13 +130,13 @@ def check_pixels(content: bytes, product: Product, block: Block, names: list[str
         Passing: these are no whole pixels, such as a page of HTML.
         TerraprobeError: they are others than those asked for: grid, bands or type.
     """
-    what = f"{product.layer} {block.name}"
+    what = f"{product.layer} {window.name}"
     if not content.startswith(_TIFF):
         kind = "an HTML page" if content.lstrip()[:1] == b"<" else f"{len(content)} bytes of something else"
         raise Passing(f"{kind} instead of a GeoTIFF")
     try:
         with MemoryFile(content) as memory, memory.open() as dataset:
-            _check_grid(dataset, block, what)
+            _check_grid(dataset, window, what)
             _check_bands(dataset, product, names, what)
             return {
                 band: round(float(np.mean(dataset.read(index) != product.nodata)), 4)
@@ -146,15 +146,15 @@ def check_pixels(content: bytes, product: Product, block: Block, names: list[str
         raise Passing(f"a broken GeoTIFF of {len(content)} bytes ({type(error).__name__})") from None
 
 
-def _check_grid(dataset: Any, block: Block, what: str) -> None:
-    asked = (rasterio.crs.CRS.from_string(block.crs), Affine(*block.transform), (block.height, block.width))
+def _check_grid(dataset: Any, window: Window, what: str) -> None:
+    asked = (rasterio.crs.CRS.from_string(window.crs), Affine(*window.transform), (window.height, window.width))
     found = (dataset.crs, dataset.transform, dataset.shape)
     for name, one, other in zip(("CRS", "transform", "height and width"), asked, found, strict=True):
         same = one.almost_equals(other, 1e-6) if isinstance(one, Affine) else one == other
         if not same:
             raise TerraprobeError(
                 f"{what}: Earth Engine answered with {name} {_flat(other)}, asked for was {_flat(one)}. Nothing was "
-                "kept of this block; run the same command again."
+                "kept of this window; run the same command again."
             )
 
 
@@ -169,10 +169,10 @@ def _check_bands(dataset: Any, product: Product, names: list[str], what: str) ->
         found = ", ".join(d or "unnamed" for d in described)
         raise TerraprobeError(
             f"{what}: Earth Engine answered with {dataset.count} bands ({found}), asked for were {len(names)}: "
-            f"{', '.join(names)}. Nothing was kept of this block; run the same command again."
+            f"{', '.join(names)}. Nothing was kept of this window; run the same command again."
         )
     if set(dataset.dtypes) != {product.dtype}:
         raise TerraprobeError(
             f"{what}: Earth Engine answered with pixels of {', '.join(sorted(set(dataset.dtypes)))}, asked for was "
-            f"{product.dtype}. Nothing was kept of this block."
+            f"{product.dtype}. Nothing was kept of this window."
         )

@@ -153,7 +153,7 @@ def after(month: str) -> str:
     return f"{year + number // 12:04d}-{number % 12 + 1:02d}-01"
 
 
-def block_shape(product: Product, chip_px: int) -> tuple[int, int, int]:
+def window_shape(product: Product, chip_px: int) -> tuple[int, int, int]:
     """How chips are asked for together, or a chip in pieces, so that a request keeps the limits.
 
     Args:

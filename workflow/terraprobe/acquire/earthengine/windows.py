@@ -1,19 +1,19 @@
-"""Blocks: the windows of the chip grid that are asked for one by one."""
+"""Windows of the chip grid: what one request to Earth Engine asks for."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from terraprobe.acquire.earthengine.products import Product, block_shape
+from terraprobe.acquire.earthengine.products import Product, window_shape
 
 PIXEL_M = 10.0
 """Chips over an area lie on 10 m pixels."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """One window.
+class Window:
+    """Pixels of neighbouring chips.
 
     Attributes:
         name: of its file: zone, then line and column among all windows of the zone.
@@ -59,7 +59,7 @@ class Block:
         return west, south, east + 360 * (east < west), north
 
 
-def shard_blocks(frame: Any, chip_px: int, product: Product) -> list[Block]:
+def shard_windows(frame: Any, chip_px: int, product: Product) -> list[Window]:
     """Windows that hold all chips of a shard, each within the limits of a request.
 
     Chips of neighbouring places on the lattice share a window, which is no larger than they need.
@@ -72,11 +72,11 @@ def shard_blocks(frame: Any, chip_px: int, product: Product) -> list[Block]:
     Returns:
         By zone, then from north to south and west to east.
     """
-    columns, rows, pieces = block_shape(product, chip_px)
+    columns, rows, pieces = window_shape(product, chip_px)
     corners = np.stack(frame["transform"].to_list())[:, [2, 5]]
     place = np.rint(corners / (chip_px * PIXEL_M)).astype(int)
     group = np.stack([-place[:, 1] // rows, place[:, 0] // columns], axis=1)
-    blocks = []
+    windows = []
     for crs in sorted(set(frame["crs"])):
         here = (frame["crs"] == crs).to_numpy()
         for line, column in np.unique(group[here], axis=0).tolist():
@@ -85,21 +85,21 @@ def shard_blocks(frame: Any, chip_px: int, product: Product) -> list[Block]:
             name = f"{crs.removeprefix('EPSG:')}_{line}_{column}"
             width = round((right - left) / PIXEL_M) + chip_px
             height = round((top - bottom) / PIXEL_M) + chip_px
-            blocks += cut_block(Block(name, crs, float(left), float(top), width, height), pieces)
-    return blocks
+            windows += cut_window(Window(name, crs, float(left), float(top), width, height), pieces)
+    return windows
 
 
-def cut_block(block: Block, pieces: int) -> list[Block]:
-    """A block in so many pieces a side, from north to south and west to east."""
+def cut_window(window: Window, pieces: int) -> list[Window]:
+    """A window in so many pieces a side, from north to south and west to east."""
     if pieces == 1:
-        return [block]
-    edges = [block.width * k // pieces for k in range(pieces + 1)]
+        return [window]
+    edges = [window.width * k // pieces for k in range(pieces + 1)]
     return [
-        Block(
-            f"{block.name}_{i}_{j}",
-            block.crs,
-            block.left + edges[j] * PIXEL_M,
-            block.top - edges[i] * PIXEL_M,
+        Window(
+            f"{window.name}_{i}_{j}",
+            window.crs,
+            window.left + edges[j] * PIXEL_M,
+            window.top - edges[i] * PIXEL_M,
             edges[j + 1] - edges[j],
             edges[i + 1] - edges[i],
         )
