@@ -22,15 +22,18 @@ def chip_table(path: Path) -> Path:
     return path
 
 
-def counts(right: float, what: dict, seed: int = 0, chips: range = range(CHIPS)):
-    """Rows of one probe that is right at about such a share of the pixels; no pixel is snow."""
+def counts(right: float, what: dict, seed: int = 0, chips: range = range(CHIPS), strata: tuple = ("",)):
+    """Rows of one probe that is right at about such a share of the pixels; no pixel is snow.
+
+    Of several strata each has the same pixels.
+    """
     rng = np.random.default_rng(seed)
     pixels = np.zeros((len(chips), 3, 3), int)
     share = np.clip(right + 0.1 * rng.standard_normal((len(chips), 2)), 0, 1)
     for k in (0, 1):
         pixels[:, k, k] = np.round(share[:, k] * PIXELS)
         pixels[:, k, 1 - k] = PIXELS - pixels[:, k, k]
-    return counts_table(pixels, np.array([f"c{k:02d}" for k in chips]), what)
+    return counts_table(np.stack([pixels] * len(strata)), np.array([f"c{k:02d}" for k in chips]), what, strata)
 
 
 def probe(init: str, tower: str, band: str, sees: str, *, size: int = 0, repeat: int = 0) -> dict:

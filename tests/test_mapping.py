@@ -36,8 +36,8 @@ def probe(tmp_path_factory):
                          lrs=(0.1,), steps=20, batch_size=8, shown=0)  # fmt: skip
     given, out = inputs(land, encoder, recipe=recipe), folder / "probe"
     select_segmentation(**given, selection=out / "selection.json")
-    segment_chips(**given, selection=out / "selection.json", counts=out / "counts.parquet", maps=out / "maps.npz",
-                  model=out / "model.safetensors", model_card=out / "card.json")  # fmt: skip
+    segment_chips(**given, strata=[], selection=out / "selection.json", counts=out / "counts.parquet",
+                  maps=out / "maps.npz", model=out / "model.safetensors", model_card=out / "card.json")  # fmt: skip
     return out
 
 

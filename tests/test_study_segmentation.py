@@ -47,6 +47,10 @@ def test_pixels_alone_ask_for_no_embeddings(content):
         ({"classes": {"a": ["tree"]}}, "found a alone, allowed two classes or more"),
         ({"encoders": ["clip3"]}, r"encoders: found 'clip3', allowed \(can embed land, learnt without labels\)"),
         ({"bands": ["B99"]}, r"bands: found 'B99', allowed \(seen one at a time\) m1_VV"),
+        (
+            {"strata": "worldcover"},
+            r"strata: found 'worldcover', allowed \(other layers of pixel classes of land\)",
+        ),
         ({"sizes": [10, 10]}, "each name once"),
         ({"lrs": []}, "lrs"),
         ({"collection": "shore"}, "allowed .layers of pixel classes of shore. none here"),

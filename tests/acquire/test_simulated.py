@@ -141,6 +141,25 @@ def test_measurements_stand_on_the_grid_of_the_place(layer: str, raw: Path) -> N
         assert (tile.crs, tuple(tile.transform)[:6], tile.shape) == (CRS(crs), grid, (128, 128))
 
 
+def test_the_cloud_mask_is_that_of_the_scene(tmp_path: Path) -> None:
+    world = WORLD.model_copy(update={"cloud_share": 1.0})
+    folder = simulate(world, (0, 1), tmp_path, ("s2_l1c", "s2_cloud"))
+    hidden = []
+    for place in ("p00000", "p00001"):
+        with (
+            rasterio.open(folder / "s2_cloud" / f"{place}.tif") as mask,
+            rasterio.open(folder / "s2_l1c" / f"{place}.tif") as scene,
+        ):
+            codes, cirrus = mask.read(1), scene.read(scene.descriptions.index("B10") + 1)
+            assert (mask.crs, mask.transform) == (scene.crs, scene.transform)
+        assert set(np.unique(codes)) <= {1, 2}
+        hidden.append(cirrus[codes == 2])
+        assert np.median(cirrus[codes == 2]) > np.median(cirrus[codes == 1]) + 80
+    assert sum(map(len, hidden)) > 0
+    with rasterio.open(simulate(WORLD, (0,), tmp_path / "clear", ("s2_cloud",)) / "s2_cloud/p00000.tif") as mask:
+        assert (mask.read(1) == 1).all()
+
+
 def test_band_names_and_values_are_the_providers(raw: Path) -> None:
     with rasterio.open(raw / "s1_grd_monthly" / "p00000.tif") as tile:
         assert tile.descriptions[:4] == ("2020-01_VV", "2020-01_VH", "2020-01_VV-VH", "2020-02_VV")

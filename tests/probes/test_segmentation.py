@@ -47,7 +47,7 @@ def probe(land, encoder, out, **recipe):
     out.mkdir(exist_ok=True)
     select_segmentation(**given, recipe=asked, selection=out / "selection.json")
     segment_chips(
-        **given, selection=out / "selection.json", recipe=asked, counts=out / f"{encoder.name}.parquet",
+        **given, strata=[], selection=out / "selection.json", recipe=asked, counts=out / f"{encoder.name}.parquet",
         maps=out / "maps.npz", model=out / "model.safetensors", model_card=out / "card.json",
     )  # fmt: skip
     return out
@@ -73,6 +73,18 @@ def test_classes_may_be_merged_and_left_out(land):
     np.testing.assert_array_equal(truth == 1, codes == WATER)
     np.testing.assert_array_equal(truth == UNKNOWN, ~np.isin(codes, (TREE, WATER)))
     assert labelled_land(land).codes == [10, 40, 80]
+
+
+def test_pixels_may_be_divided_by_another_layer(land):
+    spec = land / "labels/worldcover/spec.json"
+    whole = labelled_land(land)
+    divided = LabelledLand.open(whole.land, spec, {"tree": ["tree"], "water": ["water"]}, [spec])
+    assert divided.strata_names[:3] == ["", "tree", "shrub"] and whole.strata_names == [""]
+    chips = np.arange(4)
+    called = np.zeros((4, 32, 32), np.uint8)
+    counts = divided.counts(chips, called)
+    assert counts[divided.strata_names.index("water"), :, 1, 0].sum() == (codes_of(land)[:4] == WATER).sum()
+    assert counts[divided.strata_names.index("water"), :, 0].sum() == counts[0].sum() == 0
 
 
 def test_draws_are_nested_and_labelled(land):
@@ -179,8 +191,9 @@ def test_towers_of_a_joint_encoder_are_probed_together_or_as_named(tmp_path):
     for towers in ((), ("s2", "concat")):
         recipe, out = ProbeRecipe.model_validate(small | {"towers": towers}), tmp_path / f"out{len(towers)}"
         select_segmentation(**files, recipe=recipe, selection=out / "selection.json")
-        segment_chips(**files, recipe=recipe, selection=out / "selection.json", counts=out / "counts.parquet",
-                      maps=out / "maps.npz", model=out / "model.safetensors", model_card=out / "card.json")  # fmt: skip
+        outs = {"counts": out / "counts.parquet", "maps": out / "maps.npz"}
+        outs |= {"model": out / "model.safetensors", "model_card": out / "card.json"}
+        segment_chips(**files, strata=[], recipe=recipe, selection=out / "selection.json", **outs)
         found[towers] = read_table(out / "counts.parquet").groupby("tower")["sees"].first().to_dict()
     both = found[()]["concat"]
     assert set(found[()]) == {"concat"} and "s1_grd_monthly: m" in both and "s2_rgb_monthly: m" in both
@@ -192,7 +205,7 @@ def test_towers_of_a_joint_encoder_are_probed_together_or_as_named(tmp_path):
 def scored(land, auto, linear):
     given = inputs(land, auto)
     segment_floors(
-        chips=given["chips"], stores=given["stores"], truth=given["truth"], cards=[given["card"]],
+        chips=given["chips"], stores=given["stores"], truth=given["truth"], strata=[], cards=[given["card"]],
         weights=[given["weights"]], recipe=ProbeRecipe.model_validate(RECIPE), counts=linear / "floors.parquet",
     )  # fmt: skip
     outs = {name: linear / f"{name}.parquet" for name in ("scores", "classes", "differences", "confusion")}
@@ -248,4 +261,4 @@ def test_a_selection_of_another_encoder_is_refused(land, auto, linear, tmp_path)
     outs = {name: tmp_path / name for name in ("counts", "maps", "model", "model_card")}
     given = inputs(land, other, selection=linear / "selection.json", recipe=ProbeRecipe.model_validate(RECIPE))
     with pytest.raises(TerraprobeError, match="chosen for another encoder"):
-        segment_chips(**given, **outs)
+        segment_chips(**given, strata=[], **outs)

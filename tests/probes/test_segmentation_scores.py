@@ -14,7 +14,7 @@ RECIPE = SegmentationRecipe(evaluation="cover", collection="land", label="osm", 
                             arms={"whole": ("whole_s0", "whole_s1"), "single": ("single",)})  # fmt: skip
 
 
-def write_counts(folder, unseen=None):
+def write_counts(folder, unseen=None, strata=("",)):
     """Two seeds of an encoder of whole chips, one of single bands, and the floors."""
     tables = {"whole_s0": [], "whole_s1": [], "single": [], "floors": []}
     for size in SIZES:
@@ -22,14 +22,14 @@ def write_counts(folder, unseen=None):
             gain = 0.1 if size == 0 else 0.0
             for seed, name in enumerate(("whole_s0", "whole_s1")):
                 for init, level in (("trained", 0.7), ("random-0", 0.5), ("random-1", 0.5)):
-                    tables[name].append(
-                        counts(level + gain, probe(init, "s2", "", ALL, size=size, repeat=repeat), seed)
-                    )
+                    what = probe(init, "s2", "", ALL, size=size, repeat=repeat)
+                    tables[name].append(counts(level + gain, what, seed, strata=strata))
             for band, level in (("B02", 0.6), ("B03", 0.8)):
                 what = probe("trained", "s2", band, f"s2_l1c: {band}", size=size, repeat=repeat)
-                tables["single"].append(counts(level, what, 5, unseen or range(CHIPS)))
+                tables["single"].append(counts(level, what, 5, unseen or range(CHIPS), strata))
             for tower, sees in FLOORS:
-                tables["floors"].append(counts(0.55 if sees else 0.5, floor(tower, sees, size, repeat), 9))
+                what = floor(tower, sees, size, repeat)
+                tables["floors"].append(counts(0.55 if sees else 0.5, what, 9, strata=strata))
     paths = [folder / f"{name}.parquet" for name in tables]
     for path, own in zip(paths, tables.values(), strict=True):
         write_table(path, pd.concat(own, ignore_index=True))
@@ -98,6 +98,19 @@ def test_who_is_compared_with_whom(scored):
 def test_all_stand_on_the_chips_that_all_see(tmp_path):
     found = score(tmp_path, unseen=range(10, CHIPS))["scores"]
     assert set(found["n_test"]) == {CHIPS - 10} and set(found["n_unseen"]) == {10}
+
+
+def test_pixels_of_a_stratum_are_scored_apart(tmp_path, scored):
+    found = score(tmp_path, strata=("", "clear", "cloud"))
+    asked = "metric == 'miou' and size == 0 and arm == 'whole'"
+    rows = found["scores"].query(asked).set_index(["init", "stratum"]).sort_index()
+    expected = scored["scores"].query(asked).set_index("init")
+    for stratum in ("", "clear", "cloud"):  # all hold the same pixels here
+        for end in ("value", "low", "high"):
+            assert rows[end]["trained", stratum] == pytest.approx(expected[end]["trained"])
+    pixels = rows["n_pixels"].xs("trained")
+    assert pixels["clear"] == pixels["cloud"] == pixels[""] / 3
+    assert (found["differences"].groupby("stratum").size() == len(scored["differences"])).all()
 
 
 def test_nothing_in_common_is_refused(tmp_path):

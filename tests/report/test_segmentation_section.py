@@ -32,8 +32,9 @@ ARMS = [
 
 def rows(columns):
     keys = ("arm", "init", "tower", "band", "sees")
-    return [dict(zip(keys, arm, strict=False)) | {"size": size} | columns(arm[-1] - (0.1 if size else 0), size)
-            for arm in ARMS for size in (10, 0)]  # fmt: skip
+    arms = [dict(zip(keys, arm, strict=False)) | {"stratum": "", "size": size} for arm in ARMS for size in (10, 0)]
+    values = [arm[-1] - lost for arm in ARMS for lost in (0.1, 0)]
+    return [arm | columns(value, arm["size"]) for arm, value in zip(arms, values, strict=True)]
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ def classes():
 
 def compared(points, **other):
     row = {"evaluation": "cover", "arm": "whole", "init": "trained", "tower": "s2", "band": "", "sees": ALL, "size": 0,
-           "rival": "", "rival_init": "", "rival_tower": "pixel values", "rival_band": "", "metric": "miou",
-           "value": 0.6, "rival_value": 0.55, "difference": 0.05, "low": -0.02, "high": 0.12, "p": 0.2,
-           "p_holm": 0.4}  # fmt: skip
+           "stratum": "", "rival": "", "rival_init": "", "rival_tower": "pixel values", "rival_band": "",
+           "metric": "miou", "value": 0.6, "rival_value": 0.55, "difference": 0.05, "low": -0.02, "high": 0.12,
+           "p": 0.2, "p_holm": 0.4}  # fmt: skip
     return segmentation_differences(NOTE, pd.DataFrame([row | other]), points)
 
 

@@ -263,6 +263,13 @@ def pixel_labels(w):
     return f"{ROOT}/collections/{evaluation.collection}/labels/{evaluation.label}/spec.json"
 
 
+def pixel_strata(w):
+    """The sealed store of the classes by which pixels are also scored, or nothing."""
+    evaluation = STUDY.segmentation(w.evaluation)
+    folder = f"{ROOT}/collections/{evaluation.collection}/labels"
+    return [f"{folder}/{evaluation.strata}/spec.json"] if evaluation.strata else []
+
+
 def segmenting(w):
     """Encoders that an evaluation of pixels compares."""
     return STUDY.judged(STUDY.segmentation(w.evaluation))

@@ -42,6 +42,7 @@ rule segment_chips:
         stores=lambda w: towers_read([w.encoder], segmented(w.evaluation)),
         context=lambda w: context_read([w.encoder], segmented(w.evaluation)),
         truth=pixel_labels,
+        strata=pixel_strata,
         card=f"{ROOT}/encoders/{{encoder}}/card.json",
         weights=f"{ROOT}/encoders/{{encoder}}/encoder.safetensors",
         selection=f"{ROOT}/segmentation/{{evaluation}}/{{encoder}}/selection.json",
@@ -68,9 +69,9 @@ rule segment_chips:
         code=lambda w: code("segment-chips", METHODS[STUDY.encoder(w.encoder).method]),
     shell:
         "python -m terraprobe segment-chips --chips {input.chips} --stores {input.stores} --context {input.context}"
-        " --truth {input.truth} --card {input.card} --weights {input.weights} --selection {input.selection}"
-        " --recipe {params.recipe:q} --code {params.code} --counts {output.counts} --maps {output.maps}"
-        " --model {output.model} --model-card {output.card} 2>&1 | tee -i {log} >&2"
+        " --truth {input.truth} --strata {input.strata} --card {input.card} --weights {input.weights}"
+        " --selection {input.selection} --recipe {params.recipe:q} --code {params.code} --counts {output.counts}"
+        " --maps {output.maps} --model {output.model} --model-card {output.card} 2>&1 | tee -i {log} >&2"
 
 
 rule segment_floors:
@@ -79,6 +80,7 @@ rule segment_floors:
         chips=lambda w: f"{ROOT}/collections/{segmented(w.evaluation)}/chips.parquet",
         stores=lambda w: towers_read(segmenting(w), segmented(w.evaluation)),
         truth=pixel_labels,
+        strata=pixel_strata,
         cards=lambda w: [f"{ROOT}/encoders/{e}/card.json" for e in segmenting(w)],
         weights=lambda w: [f"{ROOT}/encoders/{e}/encoder.safetensors" for e in segmenting(w)],
         # No score of a collection whose audit stops the run. Ancient: what the audit found changes no score.
@@ -100,8 +102,8 @@ rule segment_floors:
         code=lambda w: code("segment-floors", *sorted({METHODS[STUDY.encoder(e).method] for e in segmenting(w)})),
     shell:
         "python -m terraprobe segment-floors --chips {input.chips} --stores {input.stores} --truth {input.truth}"
-        " --cards {input.cards} --weights {input.weights} --recipe {params.recipe:q} --code {params.code}"
-        " --counts {output.counts} 2>&1 | tee -i {log} >&2"
+        " --strata {input.strata} --cards {input.cards} --weights {input.weights} --recipe {params.recipe:q}"
+        " --code {params.code} --counts {output.counts} 2>&1 | tee -i {log} >&2"
 
 
 rule score_segmentation:

@@ -173,6 +173,9 @@ OSM_CLASSES = MappingProxyType(
 The names are the `fclass` values of Geofabrik's OpenStreetMap extracts; these eight are all that `havelland` holds.
 """
 
+CLEAR, CLOUD = 1, 2
+"""Codes of the simulated Earth's cloud mask."""
+
 NO_CODES: Mapping[int, Any] = MappingProxyType({})
 MOD44B_WATER = 200
 """MOD44B user guide, Percent_Tree_Cover: 0 to 100 per cent, 200 water, 253 fill. Water has no trees: 0 per cent."""
@@ -201,6 +204,10 @@ LABELS = MappingProxyType(
                 "osm", 0, "uint8", "class", OSM_CLASSES, (), NO_CODES,
                 MappingProxyType({f"osm_{name}": LabelValue("share", code) for code, name in OSM_CLASSES.items()}),
                 "OpenStreetMap polygons",
+            ),
+            LabelLayer(
+                "s2_cloud", 0, "uint8", "class", MappingProxyType({CLEAR: "clear", CLOUD: "cloud"}), (), NO_CODES,
+                MappingProxyType({}), "Opaque cloud in the simulated Sentinel-2 L1C scene",
             ),
         )
     }

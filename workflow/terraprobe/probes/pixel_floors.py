@@ -10,7 +10,7 @@ from terraprobe.artifacts import write_table
 from terraprobe.encoders import Encoder
 from terraprobe.land import Land
 from terraprobe.probes.inits import FLOOR
-from terraprobe.probes.labelled_pixels import UNKNOWN, LabelledLand, count_pixels
+from terraprobe.probes.labelled_pixels import UNKNOWN, LabelledLand
 from terraprobe.probes.segmentation_fit import ProbeRecipe, Sight, batches, seen_by, sight_of, sight_text, units_of
 from terraprobe.probes.segmentation_table import MAJORITY, PIXEL_VALUES, counts_table
 from terraprobe.stage import In, Ins, Out, progress
@@ -20,7 +20,7 @@ TREES, DEPTH, TRAIN_PIXELS = 20, 12, 20_000
 
 
 def segment_floors(
-    *, chips: In, stores: Ins, truth: In, cards: Ins, weights: Ins, recipe: ProbeRecipe, counts: Out
+    *, chips: In, stores: Ins, truth: In, strata: Ins, cards: Ins, weights: Ins, recipe: ProbeRecipe, counts: Out
 ) -> None:
     """Call the pixels of the test chips without any network.
 
@@ -31,13 +31,14 @@ def segment_floors(
         chips: `chips.parquet` of the collection.
         stores: `spec.json` of the modalities that the encoders see.
         truth: `spec.json` of the label layer.
+        strata: `spec.json` of the layer whose classes pixels are also scored by, or nothing.
         cards: `card.json` of each encoder that is compared, beside its weights: they say what is seen.
         weights: `encoder.safetensors` of each.
         recipe: classes and draws.
         counts: Parquet, as of `segment_chips`; `tower` says which floor, `init` is empty.
     """
     land = Land.open(recipe.collection, chips, stores, [])
-    labelled = LabelledLand.open(land, truth, recipe.classes)
+    labelled = LabelledLand.open(land, truth, recipe.classes, strata)
     test, ids = labelled.labelled("test"), land.table["chip_id"].to_numpy(str)
     tables = []
     for sight, seen in _sights(cards, land, recipe).items():
@@ -49,11 +50,10 @@ def segment_floors(
                 if drawn is None or not len(judged):
                     continue
                 floor = _Floor(labelled, sight, drawn, [recipe.seed, repeat])
-                parts = [count_pixels(labelled.truth(part), floor.call(part), len(labelled.classes))
-                         for part in batches(judged)]  # fmt: skip
+                parts = [labelled.counts(part, floor.call(part)) for part in batches(judged)]
                 what = {"init": FLOOR, "tower": tower, "band": "", "sees": sight_text(sight), "size": size,
                         "n_train": len(drawn), "repeat": repeat}  # fmt: skip
-                tables.append(counts_table(np.concatenate(parts), ids[judged], what))
+                tables.append(counts_table(np.concatenate(parts, axis=1), ids[judged], what, labelled.strata_names))
     write_table(counts, pd.concat(tables, ignore_index=True))
     progress(f"{recipe.evaluation}: {len(tables)} floors on {len(test)} labelled test chips")
 

@@ -3,7 +3,7 @@
 The learning rate is chosen on validation chips and frozen in a file; test chips are seen by what was chosen alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def select_segmentation(
                 f"{recipe.collection} to choose a learning rate by. Look at the split and at the label layer."
             )
         drawn = {size: rows for size, rows in draws.items() if rows is not None}
-        view.keep(np.unique(np.concatenate([judged, *drawn.values()])))
+        probed.keep(view, [judged, *drawn.values()])
         for size, rows in drawn.items():
             tried = [(lr, _miou(fit(view, rows, recipe, lr, 0), judged))
                      for lr in recipe.lrs]  # fmt: skip
@@ -92,8 +92,8 @@ def select_segmentation(
 
 
 def segment_chips(
-    *, chips: In, stores: Ins, context: Ins, truth: In, card: In, weights: In, selection: In, recipe: ProbeRecipe,
-    counts: Out, maps: Out, model: Out, model_card: Out,
+    *, chips: In, stores: Ins, context: Ins, truth: In, strata: Ins, card: In, weights: In, selection: In,
+    recipe: ProbeRecipe, counts: Out, maps: Out, model: Out, model_card: Out,
 ) -> None:  # fmt: skip
     """Fit every probe of an encoder and its twins with what validation chose, and call the pixels of the test chips.
 
@@ -102,13 +102,14 @@ def segment_chips(
         stores: `spec.json` of the modalities that the encoder sees.
         context: its `context.parquet` where the encoder takes context; nothing elsewhere.
         truth: `spec.json` of the label layer.
+        strata: `spec.json` of the layer whose classes pixels are also scored by, or nothing.
         card: `card.json` of the encoder, beside its weights.
         weights: `encoder.safetensors` of it.
         selection: of `select_segmentation`.
         recipe: classes, protocol and draws.
-        counts: Parquet: of each init, tower, band, size (0 = all), draw and labelled test chip that can be seen how
-            many `pixels` of class `truth` were called class `called`, both numbers in the order of the classes; no
-            row where there are none.
+        counts: Parquet: of each init, tower, band, size (0 = all), draw, stratum and labelled test chip that can be
+            seen how many `pixels` of class `truth` were called class `called`, both numbers in the order of the
+            classes; no row where there are none.
         maps: NumPy archive of a few test chips: `chip_ids` (n,), `truth` (n, y, x), `called` (probe, n, y, x), 255 =
             not known, and of each probe `inits`, `towers`, `bands`; largest size, first draw. `best`: tower and band
             that the selection calls so.
@@ -118,7 +119,7 @@ def segment_chips(
     Raises:
         TerraprobeError: the selection is of another encoder, or no labelled test chip can be seen.
     """
-    probed = _Probed(chips, truth, recipe, stores=stores, context=context, card=card, weights=weights)
+    probed = _Probed(chips, truth, recipe, stores=stores, context=context, card=card, weights=weights, strata=strata)
     chosen = read_json(selection)
     if chosen["encoder_sha256"] != probed.encoder.digest:
         raise TerraprobeError(f"{selection}: chosen for another encoder than {card.parent}. Run Snakemake again.")
@@ -129,15 +130,15 @@ def segment_chips(
         judged = test[view.seen[test]]
         if not own or not len(judged):
             continue
-        view.keep(np.unique(np.concatenate([judged, *(d for c in own for d in probed.draws(view, c["size"]))])))
+        probed.keep(view, [judged, *(rows for choice in own for rows in probed.draws(view, choice["size"]))])
         for choice in own:
             for repeat, rows in enumerate(probed.draws(view, choice["size"])):
                 fitted = fit(view, rows, recipe, choice["lr"], repeat)
                 what = {"init": init, "tower": view.unit.tower, "band": view.unit.band,
                         "sees": sight_text(sight_of(view.encoder, view.unit)), "size": choice["size"],
                         "n_train": len(rows), "repeat": repeat}  # fmt: skip
-                pixels = count_pixels(probed.labelled.truth(judged), fitted.call(judged), len(probed.labelled.classes))
-                tables.append(counts_table(pixels, probed.ids[judged], what))
+                pixels = probed.labelled.counts(judged, fitted.call(judged))
+                tables.append(counts_table(pixels, probed.ids[judged], what, probed.labelled.strata_names))
                 if repeat == 0 and choice["size"] == best["size"]:
                     pictures.add(init, fitted)
                 if repeat == 0 and choice == best:
@@ -165,14 +166,14 @@ class _Probed:
 
     def __init__(
         self, chips: Path, truth: Path, recipe: ProbeRecipe, *, stores: list[Path], context: list[Path], card: Path,
-        weights: Path,
+        weights: Path, strata: Sequence[Path] = (),
     ) -> None:  # fmt: skip
         torch.set_num_threads(recipe.cpu_threads)
         if weights.parent != card.parent:
             raise TerraprobeError(f"{card} and {weights} are of two encoders; give both of one.")
         self.recipe, self.encoder = recipe, Encoder.load(card.parent)
         land = Land.open(recipe.collection, chips, stores, context)
-        self.labelled = LabelledLand.open(land, truth, recipe.classes)
+        self.labelled = LabelledLand.open(land, truth, recipe.classes, strata)
         self._usable = land.usable(self.encoder)
         self.units = units_of(self.encoder, self._usable, recipe)
         self.ids = land.table["chip_id"].to_numpy(str)
@@ -186,6 +187,11 @@ class _Probed:
         for init, encoder in with_twins(self.encoder, self.recipe.random_inits).items():
             for unit in self.units:
                 yield init, View(encoder, self.labelled, unit, self.seen(unit))
+
+    def keep(self, view: View, parts: Sequence[NDArray[np.intp]]) -> None:
+        """Make the features of all chips that will be asked for once, where the encoder stays as it is."""
+        if self.recipe.protocol != "finetune":
+            view.keep(np.unique(np.concatenate(parts)))
 
     def draw(self, view: View, size: int, repeat: int) -> NDArray[np.intp] | None:
         """Train chips of a draw, None where there are too few."""

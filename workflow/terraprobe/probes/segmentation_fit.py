@@ -41,6 +41,7 @@ class ProbeRecipe(Recipe):
         collection: whose chips.
         label: layer of pixel classes.
         classes: name to the layer's classes that it stands for.
+        strata: layer whose classes pixels are also scored by; empty: none.
         protocol: `linear`, `decoder` or `finetune`.
         bands: of towers that take a channel at a time, those that are probed; empty: all.
         towers: that are probed; empty: of a joint encoder all together, of any other each.
@@ -60,6 +61,7 @@ class ProbeRecipe(Recipe):
     collection: str
     label: str
     classes: dict[str, tuple[str, ...]] = Field(min_length=2)
+    strata: str = ""
     protocol: Literal["linear", "decoder", "finetune"] = "linear"
     bands: tuple[str, ...] = ()
     towers: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
@@ -57,6 +57,7 @@ class Arm:
         band: of a tower that takes one at a time; `mean`: all of them; else empty.
         sees: modalities and bands as text.
         size: number of labelled train chips, 0 = all.
+        stratum: which pixels; empty: all of them.
     """
 
     arm: str
@@ -65,6 +66,7 @@ class Arm:
     band: str
     sees: str
     size: int
+    stratum: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,10 @@ def score_segmentation(
         counts: of `segment_chips` of each encoder of the recipe, and of `segment_floors`.
         chips: `chips.parquet`.
         recipe: encoders and classes.
-        scores: a row for each arm, `init` (`trained`, `untrained`, empty: a floor), tower, band, size and metric (of
-            `SCORES`): `value`, the mean over seeds and draws, `sd` over them, a 95 % interval over test blocks, then
-            seeds and draws; how many chips, pixels, blocks and classes; `n_unseen`: labelled test chips left out
-            because something that is compared cannot see them.
+        scores: a row for each arm, `init` (`trained`, `untrained`, empty: a floor), tower, band, size, stratum (empty:
+            all pixels) and metric (of `SCORES`): `value`, the mean over seeds and draws, `sd` over them, a 95 %
+            interval over test blocks, then seeds and draws; how many chips, pixels, blocks and classes; `n_unseen`:
+            labelled test chips left out because something that is compared cannot see them.
         classes: `accuracy` and `iou` of each class of the same arms, with intervals; NaN where no test pixel has it.
         differences: trained arms against their untrained twins, the pixel's own values, the majority class and each
             other, paired by block; `p_holm` over all of one metric.
@@ -113,7 +115,7 @@ def score_segmentation(
         TerraprobeError: counts of an encoder are absent, or no labelled test chip is seen by all.
     """
     found = _Compared(counts, chips, recipe)
-    points = {arm: found.points(tables) for arm, tables in found.tables.items()}
+    points = {arm: found.points(arm) for arm in found.tables}
     points |= dict(_means_of_bands(points))
     where = {"evaluation": recipe.evaluation, "collection": recipe.collection, "label": recipe.label}
     rows = [row for arm, point in points.items() for row in found.rows(arm, point)]
@@ -141,11 +143,13 @@ class _Compared:
             raise TerraprobeError(
                 f"score-segmentation: no counts of {absent[0]} among {', '.join(by_name)}. Give them."
             )
+        self._strata = sorted(set(by_name[FLOORS]["stratum"]) - {""})
         self.tables: dict[Arm, dict[tuple[int, int], pd.DataFrame]] = defaultdict(dict)
         for entry, members in [*recipe.arms.items(), ("", (FLOORS,))]:
             for seed, member in enumerate(members):
                 self._add(entry, seed, by_name[member])
-        seen = [set(table["chip_id"]) for own in self.tables.values() for table in own.values()]
+        whole = [table for arm, own in self.tables.items() if not arm.stratum for table in own.values()]
+        seen = [set(table["chip_id"]) for table in whole]
         shared, every = set.intersection(*seen), set.union(*seen)
         if not shared:
             raise TerraprobeError(
@@ -158,11 +162,12 @@ class _Compared:
         self._block, self.n_blocks = dict(zip(block.index, number.tolist(), strict=True)), len(names)
         self._stream = stream_seed(recipe.seed, recipe.collection)
         self._weights = block_weights(self.n_blocks, recipe.resamples, self._stream)
-        first = next(iter(next(iter(self.tables.values())).values()))
-        truth = counts_array(first, self._block, self.n_blocks, len(recipe.classes)).sum(axis=(0, 2))
-        self._present = int((truth > 0).sum())
-        self._facts = {"n_test": len(shared), "n_unseen": len(every - shared), "n_pixels": int(truth.sum()),
-                       "n_present": self._present, "n_classes": len(recipe.classes), "n_blocks": self.n_blocks,
+        parts = {"": whole[0], **{name: whole[0][whole[0]["stratum"] == name] for name in self._strata}}
+        truth = {name: self._array(part).sum(axis=(0, 2)) for name, part in parts.items()}
+        self._present = {name: int((pixels > 0).sum()) for name, pixels in truth.items()}
+        self._pixels = {name: int(pixels.sum()) for name, pixels in truth.items()}
+        self._facts = {"n_test": len(shared), "n_unseen": len(every - shared),
+                       "n_classes": len(recipe.classes), "n_blocks": self.n_blocks,
                        "few_blocks": self.n_blocks < MIN_BLOCKS}  # fmt: skip
 
     def _add(self, entry: str, seed: int, table: pd.DataFrame) -> None:
@@ -173,21 +178,27 @@ class _Compared:
             kind = init if init in (TRAINED, FLOOR) else UNTRAINED
             member = seed if init in (TRAINED, FLOOR) else seed * len(twins) + twins[init]
             self.tables[Arm(entry, kind, tower, band, sees, size)][member, repeat] = rows
+            for name in self._strata:
+                part = rows[rows["stratum"] == name]
+                self.tables[Arm(entry, kind, tower, band, sees, size, name)][member, repeat] = part
 
-    def points(self, tables: dict[tuple[int, int], pd.DataFrame]) -> Points:
+    def _array(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        return counts_array(table, self._block, self.n_blocks, len(self.recipe.classes))
+
+    def points(self, arm: Arm) -> Points:
         """Scores of one arm."""
-        classes = len(self.recipe.classes)
+        tables, present = self.tables[arm], self._present[arm.stratum]
         seeds, draws = ({key[axis] for key in tables} for axis in (0, 1))
-        stacked = [[counts_array(tables[s, d], self._block, self.n_blocks, classes) for d in sorted(draws)]
+        stacked = [[self._array(tables[s, d]) for d in sorted(draws)]
                    for s in sorted(seeds)]  # fmt: skip
         counts = np.array(stacked)  # (seed, draw, block, class, called class)
         whole = counts.sum(axis=2)
         resampled = np.einsum("rb,sdbij->rsdij", self._weights, counts, optimize=True)
-        scores = overall_scores(resampled, self._present)
+        scores = overall_scores(resampled, present)
         samples = np.stack([mean_over_seeds(scores[..., k], self._stream) for k in range(len(SCORES))], axis=-1)
         by_class = np.stack(class_scores(resampled), axis=-2)  # (resample, seed, draw, accuracy or iou, class)
-        n_train = int(next(iter(tables.values()))["n_train"].iloc[0])
-        return Points(overall_scores(whole, self._present), samples, n_train, whole.sum(axis=(0, 1)),
+        n_train = int(next(iter(self.tables[replace(arm, stratum="")].values()))["n_train"].iloc[0])
+        return Points(overall_scores(whole, present), samples, n_train, whole.sum(axis=(0, 1)),
                       by_class.mean(axis=(1, 2)))  # fmt: skip
 
     def rows(self, arm: Arm, point: Points) -> Iterator[dict[str, Any]]:
@@ -198,7 +209,9 @@ class _Compared:
             sd = float(spread[:, k].std(ddof=1)) if len(spread) > 1 else np.nan
             n_seeds, n_repeats, _ = point.members.shape
             yield {**vars(arm), "n_train": point.n_train, "metric": metric, "value": float(point.means[k]), "sd": sd,
-                   "low": low, "high": high, "n_seeds": n_seeds, "n_repeats": n_repeats, **self._facts}  # fmt: skip
+                   "low": low, "high": high, "n_seeds": n_seeds, "n_repeats": n_repeats,
+                   "n_pixels": self._pixels[arm.stratum], "n_present": self._present[arm.stratum],
+                   **self._facts}  # fmt: skip
 
     def class_rows(self, arm: Arm, point: Points) -> Iterator[dict[str, Any]]:
         """One row a class."""
@@ -215,18 +228,21 @@ class _Compared:
 
 def _means_of_bands(points: dict[Arm, Points]) -> Iterator[tuple[Arm, Points]]:
     """Of encoders that take one band at a time the mean over bands, and of the pixels' own values over the same."""
-    sets: dict[tuple[str, str, int], list[Arm]] = defaultdict(list)
+    sets: dict[tuple[str, str, int, str], list[Arm]] = defaultdict(list)
     for arm in points:
         if arm.band:
-            sets[arm.arm, arm.init, arm.size].append(arm)
-    floors = {(arm.sees, arm.size): arm for arm in points if arm.init == FLOOR}
-    for (entry, init, size), arms in sets.items():
+            sets[arm.arm, arm.init, arm.size, arm.stratum].append(arm)
+    floors = {(arm.sees, arm.size, arm.stratum): arm for arm in points if arm.init == FLOOR}
+    for (entry, init, size, stratum), arms in sets.items():
         sees = " | ".join(sorted(arm.sees for arm in arms))
         if len(arms) > 1:
-            yield Arm(entry, init, "", MEAN_OF_BANDS, sees, size), _mean([points[arm] for arm in arms])
-            own = [floors[arm.sees, size] for arm in arms if (arm.sees, size) in floors]
+            yield Arm(entry, init, "", MEAN_OF_BANDS, sees, size, stratum), _mean([points[arm] for arm in arms])
+            own = [floors[k] for k in ((arm.sees, size, stratum) for arm in arms) if k in floors]
             if len(own) == len(arms):
-                yield Arm("", FLOOR, own[0].tower, MEAN_OF_BANDS, sees, size), _mean([points[arm] for arm in own])
+                yield (
+                    Arm("", FLOOR, own[0].tower, MEAN_OF_BANDS, sees, size, stratum),
+                    _mean([points[arm] for arm in own]),
+                )
 
 
 def _mean(points: Sequence[Points]) -> Points:
@@ -242,16 +258,20 @@ def _pairs(arms: list[Arm]) -> Iterator[tuple[Arm, Arm]]:
             same = (other.arm, other.tower, other.band) == (one.arm, one.tower, one.band)
             twin = other.init == UNTRAINED and same
             floor = other.init == FLOOR and (other.sees == one.sees or other.tower == MAJORITY)
-            if other.size == one.size and (twin or floor):
+            if _same_ground(one, other) and (twin or floor):
                 yield one, other
     for one, other in combinations(trained, 2):
-        if one.size == other.size and (one.sees == other.sees or not (one.band or other.band)):
+        if _same_ground(one, other) and (one.sees == other.sees or not (one.band or other.band)):
             yield one, other
 
 
+def _same_ground(one: Arm, other: Arm) -> bool:
+    return (one.size, one.stratum) == (other.size, other.stratum)
+
+
 _DIFFERENCES = [
-    "arm", "init", "tower", "band", "sees", "size", "rival", "rival_init", "rival_tower", "rival_band", "metric",
-    "value", "rival_value", "difference", "low", "high", "p",
+    "arm", "init", "tower", "band", "sees", "size", "stratum", "rival", "rival_init", "rival_tower", "rival_band",
+    "metric", "value", "rival_value", "difference", "low", "high", "p",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Counts of pixels as a table: chip by chip, so that any encoders can be judged on the chips that all of them see."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,21 @@ FLOORS = "floors"
 """Name of their file beside those of encoders."""
 
 
-def counts_table(pixels: NDArray[np.int64], chip_ids: NDArray[Any], what: dict[str, Any]) -> pd.DataFrame:
+def counts_table(
+    pixels: NDArray[np.int64], chip_ids: NDArray[Any], what: dict[str, Any], strata: Sequence[str] = ("",)
+) -> pd.DataFrame:
     """Counts as rows, without zeros.
 
     Args:
-        pixels: of `count_pixels`, (chip, class, called class).
+        pixels: of `LabelledLand.counts`, (stratum, chip, class, called class).
         chip_ids: (chip,).
         what: columns that are the same in every row.
+        strata: names; empty: pixels of none.
     """
-    chip, truth, called = np.nonzero(pixels)
+    stratum, chip, truth, called = np.nonzero(pixels)
     numbers = {"truth": truth.astype(np.uint8), "called": called.astype(np.uint8)}
-    return pd.DataFrame({**what, "chip_id": chip_ids[chip], **numbers, "pixels": pixels[chip, truth, called]})
+    names = {"stratum": np.array(strata, object)[stratum], "chip_id": chip_ids[chip]}
+    return pd.DataFrame({**what, **names, **numbers, "pixels": pixels[stratum, chip, truth, called]})
 
 
 def counts_array(table: pd.DataFrame, block: dict[str, int], n_blocks: int, n_classes: int) -> NDArray[np.float64]:

@@ -103,11 +103,12 @@ _PROTOCOLS = {
 
 
 def _segmentation(evaluation: "Segmentation", study: Study) -> SegmentationNote:
+    layers = {layer.name: layer for layer in study.collection(evaluation.collection).label_layers}
     tried = ", ".join(f"{lr:g}" for lr in evaluation.lrs)
     chosen = f"learning rate {tried}" if len(evaluation.lrs) == 1 else f"learning rate of {tried} chosen on validation"
     return SegmentationNote(
         name=evaluation.name,
-        title=f"{_title(evaluation.label)} on {_title(evaluation.collection)}",
+        title=f"{layers[evaluation.label].title} on {_title(evaluation.collection)}",
         collection=evaluation.collection,
         simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
         encoders=tuple(study.arms(evaluation)),

@@ -13,7 +13,7 @@ from terraprobe.report.tables import DIFFERENCE, Column, Table, score, whole
 from terraprobe.statistics import MIN_BLOCKS
 
 _TITLES = {"oa": "OA", "aa": "AA", "miou": "mIoU", "aa_zero": "AA, absent 0", "miou_zero": "mIoU, absent 0"}
-_ARM = ["arm", "init", "tower", "band", "sees", "size"]
+_ARM = ["arm", "init", "tower", "band", "sees", "size", "stratum"]
 
 
 def model_title(row: "pd.Series[Any] | dict[Any, Any]") -> str:
@@ -52,7 +52,7 @@ def segmentation_points(note: SegmentationNote, scores: pd.DataFrame) -> pd.Data
     points = points.assign(model=[model_title(row) for row in points.to_dict("records")], data=note.kind,
                            place=points["init"].map(order))  # fmt: skip
     sorted_points: pd.DataFrame = points.sort_values(
-        ["n_train", "place"], ascending=[False, True], kind="stable", ignore_index=True
+        ["stratum", "n_train", "place"], ascending=[True, False, True], kind="stable", ignore_index=True
     )
     return sorted_points.drop(columns="place")
 
@@ -63,6 +63,7 @@ def segmentation_table(note: SegmentationNote, points: pd.DataFrame) -> Table:
         Column("model", "model", filter=True),
         Column("data", "data"),
         Column("sees", "sees", lambda text: _short(str(text))),
+        *_stratum(points),
         Column("n_train", "labelled chips", whole, number=True),
         Column("n_seeds", "seeds", whole, number=True),
         Column("n_repeats", "draws", whole, number=True),
@@ -93,6 +94,7 @@ def class_rows_table(note: SegmentationNote, classes: pd.DataFrame) -> Table:
     columns = (
         Column("model", "model", filter=True),
         Column("data", "data"),
+        *_stratum(own),
         Column("class", "class", filter=True),
         Column("n_pixels", "pixels", whole, number=True),
         Column("iou", "IoU", score, number=True),
@@ -107,6 +109,13 @@ def class_rows_table(note: SegmentationNote, classes: pd.DataFrame) -> Table:
         "so; empty where no test pixel has the class. Pixels are summed over seeds and draws."
     )
     return Table(f"segmentation-classes-{note.name}", caption, columns, own, live=True)
+
+
+def _stratum(rows: pd.DataFrame) -> list[Column]:
+    """A column that says which pixels, where they are divided."""
+    return (
+        [Column("stratum", "pixels", lambda name: name or "all", filter=True)] if (rows["stratum"] != "").any() else []
+    )
 
 
 def largest(sizes: "pd.Series[int]") -> int:
@@ -130,6 +139,7 @@ def segmentation_differences(note: SegmentationNote, differences: pd.DataFrame, 
     columns = (
         Column("model", "model", filter=True),
         Column("data", "data"),
+        *_stratum(own),
         Column("n_train", "labelled chips", whole, number=True),
         Column("metric", "metric", _TITLES.__getitem__, filter=True),
         Column("value", "value", score, number=True),
@@ -162,6 +172,7 @@ def segmentation_sentences(note: SegmentationNote, points: pd.DataFrame, compare
         "are there."
     ]
     rows = leading(points[(points["size"] == largest(points["size"])) & (points["init"] == TRAINED)])
+    rows = rows[rows["stratum"] == ""]
     gaps = compared[compared["metric"] == "miou"]
     for row in rows.to_dict("records"):
         own = gaps[np.logical_and.reduce([gaps[key] == row[key] for key in _ARM]) & (gaps["rival_init"] != TRAINED)]

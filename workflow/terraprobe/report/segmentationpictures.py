@@ -25,7 +25,7 @@ Archive = Mapping[str, NDArray[Any]]
 
 def draw_scarcity(note: SegmentationNote, points: pd.DataFrame, gallery: Gallery) -> list[Picture]:
     """MIoU against the number of labelled chips; no picture of a single size."""
-    rows = leading(points)
+    rows = leading(points[points["stratum"] == ""])
     rows = rows[(rows["band"] != "") | (rows["init"] != FLOOR) | (rows["tower"] == MAJORITY) | _whole(rows)]
     if rows["n_train"].nunique() < 2:
         return []
@@ -69,7 +69,7 @@ def _whole(rows: pd.DataFrame) -> "pd.Series[bool]":
 def draw_class_scores(note: SegmentationNote, classes: pd.DataFrame, gallery: Gallery) -> list[Picture]:
     """Intersection over union of each class with most labels: a dot for each probe, those of one encoder in a row."""
     own = classes[(classes["evaluation"] == note.name) & classes["iou"].notna()]
-    own = own[(own["size"] == largest(own["size"])) & (own["tower"] != MAJORITY)]
+    own = own[(own["size"] == largest(own["size"])) & (own["tower"] != MAJORITY) & (own["stratum"] == "")]
     names = [name for name in note.classes if name in set(own["class"])]
     kinds = list(dict.fromkeys(zip(own["arm"], own["init"], strict=True)))
     figure, axes = themed_figure(1.3 + len(names) * (0.16 * len(kinds) + 0.12) + 0.2 * len(kinds))

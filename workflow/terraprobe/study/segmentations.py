@@ -31,6 +31,8 @@ class Segmentation(Recipe):
             are neither learnt nor judged: unlabelled is not a class.
         classes: name to the layer's classes that it stands for, so that some can be merged; those of none count as
             unlabelled. All of the layer's classes, each by itself, where nothing is named.
+        strata: another layer of classes of the collection, such as `s2_cloud`, by whose classes test pixels are also
+            scored apart; none: they are not.
         encoders: names, or `all` that learnt without labels and can embed the collection.
         protocol: `linear`: a 1 x 1 convolution on frozen features; `decoder`: a DeepLabv3 head on frozen features;
             `finetune`: the head of `linear`, and the encoder trained with it.
@@ -55,6 +57,7 @@ class Segmentation(Recipe):
     collection: str
     label: str
     classes: dict[Name, list[str]] = {}
+    strata: str = ""
     encoders: Literal["all"] | list[str] = "all"
     protocol: Literal["linear", "decoder", "finetune"] = "linear"
     bands: list[str] = []
@@ -109,6 +112,11 @@ def check_segmentation(study: "Study", evaluation: Segmentation) -> None:
     collection = study.collection(evaluation.collection)
     layers = {layer.name: layer for layer in pixel_layers(collection)}
     check_names([evaluation.label], layers, f"{where}.label", f"layers of pixel classes of {collection.name}")
+    if evaluation.strata:
+        others = [name for name in layers if name != evaluation.label]
+        check_names(
+            [evaluation.strata], others, f"{where}.strata", f"other layers of pixel classes of {collection.name}"
+        )
     _check_classes(evaluation, [*layers[evaluation.label].classes.values()], f"{where}.classes")
     able = [e for e in study.encoders if not e.supervised and study.can_embed(e, collection)]
     if evaluation.encoders != "all":

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from terraprobe.acquire.simulated.land import FARMED, Cover, Land, inner
 from terraprobe.acquire.simulated.shapes import TABLE, Image, fractal, soften
 from terraprobe.acquire.simulated.world import SimulatedWorld, generator
+from terraprobe.modalities import CLEAR, CLOUD
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
 """Band order of the simulated 13-band files."""
@@ -95,10 +96,7 @@ def level1c(world: SimulatedWorld, index: int, land: Land) -> tuple[NDArray[np.u
     Returns:
         DN = reflectance x 10,000, (13, y, x); band names in the order of `BANDS`.
     """
-    rng = generator(world, index, "level-1c")
-    month = world.months[len(world.months) // 2]
-    scene = _scene(rng, land, int(month[5:]), _place_nuisances(rng, land))
-    veil, opaque = _clouds(rng, inner(land.cover).shape[0], rng.random() < world.cloud_share)
+    rng, scene, veil, opaque = _level1c_sky(world, index, land)
     cloud = np.maximum(veil, 0.9 * opaque)
     planes = []
     for b, band in enumerate(BANDS):
@@ -109,6 +107,26 @@ def level1c(world: SimulatedWorld, index: int, land: Land) -> tuple[NDArray[np.u
             seen = seen + np.float32(0.012) * opaque + noise
         planes.append(_dn(_coarsened(seen, _NATIVE_PX.get(band, 1))))
     return np.stack(planes), list(BANDS)
+
+
+def level1c_cloud(world: SimulatedWorld, index: int, land: Land) -> tuple[NDArray[np.uint8], list[str]]:
+    """Where an opaque cloud stands in the scene of `level1c`.
+
+    Returns:
+        Codes of the label layer `s2_cloud`, (1, y, x); the name of the band.
+    """
+    *_, opaque = _level1c_sky(world, index, land)
+    return np.where(opaque, CLOUD, CLEAR).astype(np.uint8)[None], ["cloud"]
+
+
+def _level1c_sky(
+    world: SimulatedWorld, index: int, land: Land
+) -> tuple[np.random.Generator, _Scene, Image, NDArray[np.bool_]]:
+    """The random numbers that are left, the date, thin cloud as a share and where cloud is opaque."""
+    rng = generator(world, index, "level-1c")
+    month = world.months[len(world.months) // 2]
+    scene = _scene(rng, land, int(month[5:]), _place_nuisances(rng, land))
+    return rng, scene, *_clouds(rng, inner(land.cover).shape[0], rng.random() < world.cloud_share)
 
 
 def _place_nuisances(rng: np.random.Generator, land: Land) -> tuple[float, float, float, NDArray[np.float32]]:

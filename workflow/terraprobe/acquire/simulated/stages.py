@@ -17,7 +17,7 @@ from terraprobe.acquire.manifest import write_manifest
 from terraprobe.acquire.simulated.climate import CLIMATE_NAMES, REGIONS, bioclim, climate_at, region_codes
 from terraprobe.acquire.simulated.grids import Located, locate
 from terraprobe.acquire.simulated.land import Land, make_land
-from terraprobe.acquire.simulated.optical import level1c, monthly_rgb
+from terraprobe.acquire.simulated.optical import level1c, level1c_cloud, monthly_rgb
 from terraprobe.acquire.simulated.radar import backscatter, coherence, monthly_backscatter
 from terraprobe.acquire.simulated.rawfiles import (
     write_geotiff,
@@ -134,6 +134,7 @@ _WRITERS: dict[str, Callable[[_Place, Path], None]] = {
     "s1_coherence": _write_product,
     "worldcover": lambda p, path: write_worldcover(path, p.optical, p.located),
     "mod44b": lambda p, path: write_mod44b(path, p.optical, p.located),
+    "s2_cloud": lambda p, path: p.write_bands(path, *level1c_cloud(p.world, p.index, p.optical), 0),
     "ghs_built": lambda p, path: write_ghs_built(path, p.optical, p.located),
 }
 

@@ -19,8 +19,9 @@ from terraprobe.stage import Recipe
 
 LAYERS = (
     "s2_rgb_monthly", "s2_l1c", "s1_grd_monthly", "s1_grd", "s1_coherence", "worldcover", "mod44b", "ghs_built",
+    "s2_cloud",
 )  # fmt: skip
-"""What can be simulated at a place: five modalities, three label rasters."""
+"""What can be simulated at a place: five modalities, three label rasters, and where cloud hides the ground."""
 
 KM_PER_DEGREE = 111.195  # mean Earth radius 6371.0 km
 PIXEL_M = 10.0
@@ -109,7 +110,15 @@ class PlacesRecipe(Recipe):
     places: tuple[int, ...] = Field(min_length=1)
     layers: tuple[
         Literal[
-            "s2_rgb_monthly", "s2_l1c", "s1_grd_monthly", "s1_grd", "s1_coherence", "worldcover", "mod44b", "ghs_built"
+            "s2_rgb_monthly",
+            "s2_l1c",
+            "s1_grd_monthly",
+            "s1_grd",
+            "s1_coherence",
+            "worldcover",
+            "mod44b",
+            "ghs_built",
+            "s2_cloud",
         ],
         ...,
     ] = Field(min_length=1)
