@@ -50,11 +50,12 @@ def segmentation_points(note: SegmentationNote, scores: pd.DataFrame) -> pd.Data
     points = points.reset_index()
     order = {TRAINED: 0, UNTRAINED: 1, FLOOR: 2}
     points = points.assign(model=[model_title(row) for row in points.to_dict("records")], data=note.kind,
+                           labels=points["size"].where(points["size"] > 0, np.inf),
                            place=points["init"].map(order))  # fmt: skip
     sorted_points: pd.DataFrame = points.sort_values(
-        ["stratum", "n_train", "place"], ascending=[True, False, True], kind="stable", ignore_index=True
+        ["stratum", "labels", "place"], ascending=[True, False, True], kind="stable", ignore_index=True
     )
-    return sorted_points.drop(columns="place")
+    return sorted_points.drop(columns=["place", "labels"])
 
 
 def segmentation_table(note: SegmentationNote, points: pd.DataFrame) -> Table:

@@ -27,8 +27,10 @@ def draw_scarcity(note: SegmentationNote, points: pd.DataFrame, gallery: Gallery
     """MIoU against the number of labelled chips; no picture of a single size."""
     rows = leading(points[points["stratum"] == ""])
     rows = rows[(rows["band"] != "") | (rows["init"] != FLOOR) | (rows["tower"] == MAJORITY) | _whole(rows)]
-    if rows["n_train"].nunique() < 2:
+    if rows["size"].nunique() < 2:
         return []
+    # With all chips not every probe has as many: they stand in one place all the same.
+    rows = rows.assign(n_train=rows.groupby("size")["n_train"].transform("max"))
     figure, axes = themed_figure(4.2)
     ax = axes[0, 0]
     colour = {arm: CYCLE[k % len(CYCLE)] for k, arm in enumerate(dict.fromkeys(rows["arm"]))} | {"": MUTED}
@@ -43,7 +45,7 @@ def draw_scarcity(note: SegmentationNote, points: pd.DataFrame, gallery: Gallery
         ax.plot(ordered["n_train"], ordered["miou"], color=colour[first["arm"]], ls=style, marker="os^Dv"[k % 5],
                 ms=4, label=model_title(first))  # fmt: skip
     ax.set_xscale("log")
-    ax.set(xlabel="labelled train chips", ylabel="mIoU", title=f"Few labels ({note.title}, {note.kind})")
+    ax.set(xlabel="labelled train chips", ylabel="mIoU", title=f"Few labels ({note.collection}, {note.kind})")
     ticks = sorted(set(rows["n_train"]))
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
@@ -84,13 +86,14 @@ def draw_class_scores(note: SegmentationNote, classes: pd.DataFrame, gallery: Ga
         ax.plot(rows["iou"], places, ls="", marker="o", ms=4, color=key[what], alpha=0.85)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    ax.set(xlim=(0, 1), xlabel="IoU", title=f"Class by class ({note.title}, {note.kind})")
+    ax.set(xlim=(0, 1), xlabel="IoU", title=f"Class by class ({note.collection}, {note.kind})")
     ax.grid(axis="x")
     colour_key(figure, key)
     alt = f"Intersection over union of {', '.join(names)} by {', '.join(key)}, with most labels."
     caption = (
         f"IoU of each class with most labels and its 95 % interval over test blocks ({note.title}, {note.kind}); a dot "
-        "for each probe: an encoder that takes one band at a time has one for each band."
+        "for each probe: an encoder that takes one band at a time has one for each band, pixel values have one for "
+        "each set of bands that a probe sees."
     )
     return [gallery.add(f"segmentation-{note.name}-classes", figure, alt, caption)]
 
