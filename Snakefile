@@ -40,6 +40,7 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/classify.smk"
 include: "workflow/rules/reconstruct.smk"
+include: "workflow/rules/probe.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
+from terraprobe.study.probing import MlpProbe
 
 
 class Evaluation(Recipe):
@@ -129,7 +130,7 @@ class Reconstruction(Recipe):
         return [self.collection]
 
 
-AnyEvaluation = Annotated[Evaluation | Classification | Reconstruction, Field(discriminator="probe")]
+AnyEvaluation = Annotated[Evaluation | Classification | Reconstruction | MlpProbe, Field(discriminator="probe")]
 
 
 class Pool(Recipe):

@@ -23,6 +23,7 @@ from terraprobe.study.labelled import (
 )
 from terraprobe.study.names import Name, check_names
 from terraprobe.study.own import AnyCollection
+from terraprobe.study.probing import MlpProbe, check_mlp_probe
 
 
 class Study(Recipe):
@@ -81,6 +82,9 @@ class Study(Recipe):
                 continue
             if isinstance(evaluation, Reconstruction):
                 check_reconstruction(self, evaluation)
+                continue
+            if isinstance(evaluation, MlpProbe):
+                check_mlp_probe(self, evaluation)
                 continue
             collection = self.collection(evaluation.collection)
             check_tasks(evaluation, collection)
@@ -153,6 +157,10 @@ class Study(Recipe):
         """The evaluation of autoencoders of that name."""
         return next(e for e in self.reconstructions if e.name == name)
 
+    def mlp_probe(self, name: str) -> MlpProbe:
+        """The evaluation by MLPs of that name."""
+        return next(e for e in self.mlp_probes if e.name == name)
+
     @property
     def forests(self) -> list[Evaluation]:
         """Evaluations by forests, in study order."""
@@ -167,6 +175,11 @@ class Study(Recipe):
     def reconstructions(self) -> list[Reconstruction]:
         """Evaluations of autoencoders, in study order."""
         return [e for e in self.evaluations if isinstance(e, Reconstruction)]
+
+    @property
+    def mlp_probes(self) -> list[MlpProbe]:
+        """Evaluations by MLPs on single views, in study order."""
+        return [e for e in self.evaluations if isinstance(e, MlpProbe)]
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
         """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
@@ -207,7 +220,8 @@ class Study(Recipe):
 
     def embedding_of(self, collection: str) -> list[str]:
         """Names of the encoders that embed a collection, in study order: those that are judged by it, or drawn."""
-        judging = [e for e in self.evaluations if not isinstance(e, Classification) and collection in e.collections]
+        read = [e for e in self.evaluations if isinstance(e, Evaluation | Reconstruction)]
+        judging = [e for e in read if collection in e.collections]
         wanted = {*self.drawn_of(collection), *(name for e in judging for name in self.judged(e))}
         return [name for name in self.encoders_of(collection) if name in wanted]
 
@@ -330,7 +344,7 @@ class Study(Recipe):
 
         Forests: those that can embed all its collections and learnt without labels, as few-shot curves of an encoder
         that has seen all train labels would not be few-shot. Heads: those that learnt the label on the collection.
-        Reconstruction: autoencoders that can embed it.
+        Reconstruction: autoencoders that can embed it. MLPs: as forests.
         """
         if isinstance(evaluation, Classification):
             return able_classifiers(self.encoders, evaluation)
