@@ -21,7 +21,7 @@ MODELS = {
     "collections: leakage_limit": [LeakageLimit],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
-    "evaluations": [study.Evaluation, study.Classification, study.Reconstruction],
+    "evaluations": [study.Evaluation, study.Classification, study.Reconstruction, study.MlpProbe],
     "pools": [study.Pool],
 }
 """Sections of docs/study.md."""

@@ -13,7 +13,7 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
 from terraprobe.study import parse_study, read_yaml
-from terraprobe.study.probing import mlp_recipe, mlp_scores_recipe
+from terraprobe.study.probed import mlp_pool_recipe, mlp_recipe, mlp_scores_recipe
 
 try:
     for file in workflow.configfiles:
@@ -272,3 +272,9 @@ def mlp_parts(w, kind):
 def mlp_files(kind=""):
     """One file of every evaluation by MLPs."""
     return [f"{ROOT}/mlp/{v.name}{kind}.parquet" for v in STUDY.mlp_probes]
+
+
+def pooled_mlps(w):
+    """Bootstrap values of every evaluation of a pool by MLPs."""
+    pool = next(p for p in STUDY.pools if p.name == w.pool)
+    return [f"{ROOT}/mlp/{e}.samples.parquet" for e in pool.evaluations]

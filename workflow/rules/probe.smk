@@ -100,3 +100,26 @@ rule score_mlp:
         " --labels {input.labels} --recipe {params.recipe:q} --code {params.code} --scores {output.scores}"
         " --differences {output.differences} --samples {output.samples} --curves {output.curves} 2>&1"
         " | tee -i {log} >&2"
+
+
+rule pool_mlp:
+    """Arms over several worlds or areas as one; no chip and no label is read."""
+    input:
+        samples=pooled_mlps,
+    output:
+        pooled=f"{ROOT}/mlp_pools/{{pool}}.parquet",
+    log:
+        f"{ROOT}/logs/pool_mlp/{{pool}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/pool_mlp/{{pool}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe(**mlp_pool_recipe(STUDY, w.pool)),
+        code=code("pool-mlp"),
+    shell:
+        "python -m terraprobe pool-mlp --samples {input.samples} --recipe {params.recipe:q} --code {params.code}"
+        " --pooled {output.pooled} 2>&1 | tee -i {log} >&2"

@@ -77,6 +77,10 @@ rule write_report:
         class_regions=class_files(".regions"),
         class_pools=[f"{ROOT}/class_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_heads(p)],
         attributions=[f"{ROOT}/attributions/{v.name}.npz" for v in STUDY.pictured],
+        mlp=mlp_files(),
+        mlp_differences=mlp_files(".differences"),
+        mlp_curves=mlp_files(".roc"),
+        mlp_pools=[f"{ROOT}/mlp_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_mlps(p)],
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
         images=reconstructed_images(),
@@ -101,6 +105,7 @@ rule write_report:
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
         " --class-regions {input.class_regions} --class-pools {input.class_pools} --attributions {input.attributions}"
-        " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
+        " --mlp {input.mlp} --mlp-differences {input.mlp_differences} --mlp-curves {input.mlp_curves}"
+        " --mlp-pools {input.mlp_pools} --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
         " --images {input.images} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

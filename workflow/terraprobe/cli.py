@@ -45,6 +45,7 @@ STAGES = {
     "fit-mlp": "terraprobe.probes.probing:fit_mlp",
     "call-mlp": "terraprobe.probes.probing:call_mlp",
     "score-mlp": "terraprobe.probes.mlp_scores:score_mlp",
+    "pool-mlp": "terraprobe.probes.mlp_pools:pool_mlp",
     "gather-scores": "terraprobe.probes.scores:gather_scores",
     "project-embeddings": "terraprobe.report.projection:project_embeddings",
     "write-report": "terraprobe.report.page:write_report",

@@ -106,13 +106,15 @@ def train_heads(
         order = torch.stack([drawn[seed] for seed in seeds]).to(device)
         for batch in order.tensor_split(steps, dim=1):
             hidden = torch.bmm(inputs[row, batch], w1)
-            variance, middle = torch.var_mean(hidden, dim=1, correction=0)
+            middle = hidden.mean(dim=1)
+            centred = hidden - middle[:, None]
+            variance = centred.square().mean(dim=1)  # `torch.var_mean` takes five times as long here
             with torch.no_grad():
                 count = batch.shape[1]
                 centre.lerp_(middle, MOMENTUM)
                 spread.lerp_(variance * (count / (count - 1)), MOMENTUM)
             scale = gain * (variance + EPSILON).rsqrt()
-            hidden = torch.relu(hidden * scale[:, None] + (shift - middle * scale)[:, None])
+            hidden = torch.relu(torch.addcmul(shift[:, None], centred, scale[:, None]))
             logits = torch.baddbmm(b2[:, None], hidden, w2)
             loss = functional.cross_entropy(logits.flatten(0, 1), targets[row, batch].flatten(), reduction="sum")
             optimiser.zero_grad()

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terraprobe.modalities import MODALITIES
 from terraprobe.probes.inits import FLOOR, TRAINED
-from terraprobe.probes.views import OPTICAL, RADAR
 from terraprobe.statistics import EQUIVALENCE_LEVEL, holm, interval, p_value
 
-ALL = "all"
-"""All views together; where there are views of both, `ms` and `sar` stand beside it."""
+STATISTICS, MAJORITY = "image statistics", "majority class"
+"""Arms that no encoder is in."""
+
+ALL, OPTICAL, RADAR = "all", "ms", "sar"
+"""Groups of views: all of them and, where there are both, those of multispectral bands and those of a radar."""
 
 PLACE = ("n_shots", "group", "modality", "view")
 """Where an arm has a value; `modality` and `view` are empty for the mean over the views of a group."""
@@ -25,6 +28,11 @@ COLUMNS = (
 
 Arm = tuple[str, str]
 """Name of the encoder entry or the floor, and which of `inits`."""
+
+
+def group_of(modality: str) -> str:
+    """The group of a modality's views."""
+    return OPTICAL if MODALITIES[modality].unit == "reflectance" else RADAR
 
 
 def places(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

@@ -11,19 +11,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.artifacts import read_arrays, read_json, read_table, write_table
+from terraprobe.classlists import class_numbers
 from terraprobe.collections.chiptable import read_classes
 from terraprobe.errors import TerraprobeError
 from terraprobe.metrics import class_counts, class_f1, macro_f1, roc_auc
 from terraprobe.probes.episodes import FULL
-from terraprobe.probes.inits import FLOOR, TRAINED, UNTRAINED
-from terraprobe.probes.mlp_lines import ALL, PLACE, Arm, compare_lines, places, stacked
-from terraprobe.probes.probing import class_numbers
-from terraprobe.probes.views import STATS, group_of
+from terraprobe.probes.inits import FLOOR, IMAGE_STATS, TRAINED, UNTRAINED
+from terraprobe.probes.mlp_lines import ALL, MAJORITY, PLACE, STATISTICS, Arm, compare_lines, group_of, places, stacked
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 from terraprobe.statistics import MIN_BLOCKS, block_weights, interval, mean_over_seeds, resample, stream_seed
-
-STATISTICS, MAJORITY = "image statistics", "majority class"
-"""Arms that no encoder is in."""
 
 FLOORS = "floors"
 """Name of the file that stands for them."""
@@ -205,7 +201,7 @@ class _Test:
                 raise TerraprobeError(f"{answers[member]}: of other test chips. Delete it and run call_mlp again.")
             for k, choice in enumerate(choices[member]["choices"]):
                 init = choice["init"]
-                kind = FLOOR if init == STATS else TRAINED if init == TRAINED else UNTRAINED
+                kind = FLOOR if init == IMAGE_STATS else TRAINED if init == TRAINED else UNTRAINED
                 place = choice["n_shots"], choice["modality"], choice["view"]
                 found.setdefault(place, {}).setdefault((arm, kind), []).append(_Run(archive[str(k)], choice))
         return found

@@ -1,7 +1,7 @@
 """Stages `fit-mlp` and `call-mlp`: an MLP for every view of a chip, learnt without and then shown the test chips."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.artifacts import read_arrays, read_json, write_arrays, write_json
+from terraprobe.classlists import class_numbers
 from terraprobe.collections.chiptable import drawn_first, read_classes
 from terraprobe.encoders import Encoder
 from terraprobe.errors import TerraprobeError
@@ -27,7 +28,7 @@ TOGETHER = 1 << 28
 """Bytes of features that are trained on side by side: more views at a time cost memory, fewer cost time."""
 
 RANK_CHIPS = 1000
-"""[D] Train chips that the effective rank is measured on."""
+"""[D] Drawn train chips that the effective rank is measured on, at most."""
 
 
 class MlpRecipe(Recipe):
@@ -153,12 +154,6 @@ class _Lesson:
         return [draw_uniform(order, available)[: size or count] for order in orders]
 
 
-def class_numbers(names: NDArray[Any], classes: Sequence[str]) -> NDArray[np.intp]:
-    """Number of each chip's class, -1 where it has none of them, (chip,)."""
-    place = {name: k for k, name in enumerate(classes)}
-    return np.array([place.get(str(name), -1) for name in names], np.intp)
-
-
 @dataclass(frozen=True)
 class _Sample:
     """Features of one view by one init.
@@ -188,22 +183,27 @@ def _samples(source: Source, lesson: _Lesson) -> Iterator[_Sample]:
     for view in source.views:
         usable = source.usable(view)
         known = {part: usable[rows] & (lesson.truth[part] >= 0) for part, rows in lesson.rows.items()}
-        chips = {part: lesson.rows[part][known[part]] for part in known}
-        if not len(chips["train"]):
-            progress(f"{recipe.evaluation}: no labelled train chip has {view.name} of {view.modality}; left out")
-            continue
-        if not len(chips["val"]) and len(recipe.lrs) > 1:
-            raise TerraprobeError(
-                f"{recipe.evaluation}: no val chip of {recipe.collection} has a known {recipe.label} and {view.name} "
-                f"of {view.modality} to choose a learning rate by. Change the split, or name a single one (lrs)."
-            )
-        place = np.cumsum(known["train"]) - 1
         where = f"{view.name} of {view.modality}"
-        drawn = {n: [place[d] for d in lesson.drawn(known["train"], n, where)] for n in recipe.sizes}
-        both = source.features(view, np.concatenate([chips["train"], chips["val"]]))
+        if not known["train"].any():
+            progress(f"{recipe.evaluation}: no labelled train chip has {where}; left out")
+            continue
+        if len(recipe.lrs) == 1:
+            known["val"][:] = False  # there is nothing to choose
+        elif not known["val"].any():
+            raise TerraprobeError(
+                f"{recipe.evaluation}: no val chip of {recipe.collection} has a known {recipe.label} and {where} to "
+                "choose a learning rate by. Change the split, or name a single one (lrs)."
+            )
+        draws = {size: lesson.drawn(known["train"], size, where) for size in recipe.sizes}
+        known["train"] = np.isin(
+            np.arange(len(known["train"])), np.concatenate([d for own in draws.values() for d in own])
+        )
+        place = np.cumsum(known["train"]) - 1
+        drawn = {size: [place[rows] for rows in own] for size, own in draws.items()}
+        chips = {part: lesson.rows[part][known[part]] for part in known}
         few = drawn_first(lesson.ids[chips["train"]], recipe.seed)[:RANK_CHIPS]
         y, y_val = (lesson.truth[part][known[part]] for part in ("train", "val"))
-        for init, values in both.items():
+        for init, values in source.features(view, np.concatenate([chips["train"], chips["val"]])).items():
             train, val = values[: len(y)], values[len(y) :]
             rank = measure_health(train[np.sort(few)]).rank
             yield _Sample(view, init, drawn, train, y, val, y_val, rank)

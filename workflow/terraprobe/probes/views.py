@@ -12,17 +12,12 @@ from terraprobe.artifacts import read_json, read_table
 from terraprobe.encoders import Encoder, with_twins
 from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
-from terraprobe.modalities import MODALITIES
 from terraprobe.normalisation import TowerInput
 from terraprobe.probes.image_stats import STATISTICS
+from terraprobe.probes.inits import IMAGE_STATS
 
 BATCH = 128
 """Images a forward pass: larger ones leave a CPU's cache."""
-
-OPTICAL, RADAR = "ms", "sar"
-"""Groups of views: multispectral bands, and those of a radar."""
-
-STATS = "image_stats"
 
 Features = dict[str, NDArray[np.float32]]
 """Init (`trained`, `random-0` …; `image_stats`) to features (n, D) of the same chips."""
@@ -48,11 +43,6 @@ class View:
     def name(self) -> str:
         """What it is in every table: encoders that see the same view are compared on it."""
         return "+".join(self.bands)
-
-
-def group_of(modality: str) -> str:
-    """`ms` or `sar`."""
-    return OPTICAL if MODALITIES[modality].unit == "reflectance" else RADAR
 
 
 def views_of(inputs: Mapping[str, TowerInput], modalities: Sequence[str]) -> list[View]:
@@ -177,7 +167,7 @@ class StatisticViews:
 
     def features(self, view: View, chips: NDArray[np.intp]) -> Features:
         """Statistics of usable chips."""
-        return {STATS: self._of(view)[chips]}
+        return {IMAGE_STATS: self._of(view)[chips]}
 
     def _of(self, view: View) -> NDArray[np.float32]:
         values, size = self._values[view.modality], len(STATISTICS)
@@ -191,7 +181,7 @@ def _statistics(floors: Path, land: Land, modalities: set[str]) -> dict[str, NDA
     rows = {chip: k for k, chip in enumerate(land.table["chip_id"])}
     found = {}
     for name in sorted(modalities):
-        own = table[(table["floor"] == STATS) & (table["modality"] == name)]
+        own = table[(table["floor"] == IMAGE_STATS) & (table["modality"] == name)]
         if not len(own):
             raise TerraprobeError(f"{floors}: no image statistics of {name}. Delete it and run measure_floors again.")
         matrix = np.stack(own["embedding"].to_list()).astype(np.float32)

@@ -12,6 +12,7 @@ from terraprobe.report.notes import (
     CollectionNote,
     EncoderNote,
     EvaluationNote,
+    MlpNote,
     PoolNote,
     ReconstructionNote,
     ReportRecipe,
@@ -19,7 +20,7 @@ from terraprobe.report.notes import (
 from terraprobe.study import ArchiveCollection, FolderCollection, SimulatedCollection, Study
 
 if TYPE_CHECKING:
-    from terraprobe.study import AnyCollection, Classification, EncoderEntry, Evaluation, Pool, Reconstruction
+    from terraprobe.study import AnyCollection, Classification, EncoderEntry, Evaluation, MlpProbe, Pool, Reconstruction
 
 ABOUT = (
     "Chips of Sentinel images, encoders pretrained on them without labels, and what their embeddings know about land "
@@ -45,9 +46,13 @@ def report_recipe(study: Study) -> ReportRecipe:
         evaluations=tuple(_evaluation(e) for e in study.forests),
         classifications=tuple(_classification(e, study) for e in study.classifications),
         reconstructions=tuple(_reconstruction(e, study) for e in study.reconstructions),
-        pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if not study.of_heads(pool)),
+        pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if study.of_forests(pool)),
         class_pools=tuple(
             ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_heads(pool)
+        ),
+        mlp_probes=tuple(_mlp_probe(e, study) for e in study.mlp_probes),
+        mlp_pools=tuple(
+            ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_mlps(pool)
         ),
     )
 
@@ -81,6 +86,16 @@ def _reconstruction(evaluation: "Reconstruction", study: Study) -> Reconstructio
         collection=evaluation.collection,
         simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
         encoders=tuple(study.arms(evaluation)),
+        label=evaluation.label,
+    )
+
+
+def _mlp_probe(evaluation: "MlpProbe", study: Study) -> MlpNote:
+    return MlpNote(
+        name=evaluation.name,
+        title=f"{_title(evaluation.label)} band by band on {_title(evaluation.collection)}",
+        collection=evaluation.collection,
+        simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
         label=evaluation.label,
     )
 

@@ -23,7 +23,8 @@ from terraprobe.study.labelled import (
 )
 from terraprobe.study.names import Name, check_names
 from terraprobe.study.own import AnyCollection
-from terraprobe.study.probing import MlpProbe, check_mlp_probe
+from terraprobe.study.probed import check_mlp_probe
+from terraprobe.study.probing import MlpProbe
 
 
 class Study(Recipe):
@@ -210,10 +211,10 @@ class Study(Recipe):
     def drawn_of(self, collection: str) -> list[str]:
         """Names of the encoders whose embeddings of a collection are drawn: of several seeds the first.
 
-        Of the collections that only a pool of heads reads, those of its first alone.
+        Of the collections that only a pool of heads or MLPs reads, those of its first alone.
         """
         reading = [e for e in self.evaluations if collection in e.collections]
-        if reading and all(isinstance(e, Classification) and e not in self.pictured for e in reading):
+        if reading and all(e.name in self._later and not isinstance(e, Evaluation) for e in reading):
             return []
         first = {e.members[0].name for e in self.encoders}
         return [name for name in self.encoders_of(collection) if name in first]
@@ -303,8 +304,16 @@ class Study(Recipe):
     def summary_recipe(self) -> dict[str, Any]:
         """What `gather_scores` needs to know."""
         arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
-        pools = [pool.model_dump(mode="json", exclude={"margin"}) for pool in self.pools if not self.of_heads(pool)]
+        pools = [pool.model_dump(mode="json", exclude={"margin"}) for pool in self.pools if self.of_forests(pool)]
         return {"arms": arms, "pools": pools}
+
+    def of_forests(self, pool: Pool) -> bool:
+        """Whether a pool is of evaluations by forests."""
+        return pool.evaluations[0] in [e.name for e in self.forests]
+
+    def of_mlps(self, pool: Pool) -> bool:
+        """Whether a pool is of evaluations by MLPs."""
+        return pool.evaluations[0] in [e.name for e in self.mlp_probes]
 
     def of_heads(self, pool: Pool) -> bool:
         """Whether a pool is of evaluations by the encoders' own heads."""
@@ -326,9 +335,13 @@ class Study(Recipe):
     @property
     def pictured(self) -> list[Classification]:
         """Evaluations by heads whose chips are drawn: of a pool the first alone."""
+        return [e for e in self.classifications if e.name not in self._later]
+
+    @property
+    def _later(self) -> set[str]:
+        """Names of evaluations that are in a pool and first in none."""
         first = {pool.evaluations[0] for pool in self.pools}
-        later = {name for pool in self.pools for name in pool.evaluations[1:]} - first
-        return [e for e in self.classifications if e.name not in later]
+        return {name for pool in self.pools for name in pool.evaluations[1:]} - first
 
     def judged(self, evaluation: AnyEvaluation) -> list[str]:
         """Names of the encoders that an evaluation compares, one a seed."""
