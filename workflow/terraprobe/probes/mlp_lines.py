@@ -58,8 +58,9 @@ def compare_lines(lines: pd.DataFrame) -> pd.DataFrame:
             values, (resamples,).
 
     Returns:
-        `COLUMNS` and `p_holm`, corrected over the rows of one size, single views and means over views apart;
-        `p_views` is the paper's paired t-test over the views of a group [P], which takes them for independent.
+        `COLUMNS` and `p_holm`, corrected within a size: of single views over the views of one pair, of a mean over
+        views over the rivals of one arm, so that a family stays smaller than what the resamples can resolve; `p_views`
+        is the paper's paired t-test over the views of a group [P], which takes them for independent.
     """
     arms: list[Arm] = list(dict.fromkeys(zip(lines["arm"], lines["init"], strict=True)))
     rows = []
@@ -69,7 +70,9 @@ def compare_lines(lines: pd.DataFrame) -> pd.DataFrame:
         names = {"arm": one[0], "init": one[1], "rival": other[0], "rival_init": other[1]}
         rows += [{**names, **place, **_difference(own)} for place, own in places(both)]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    families = table.groupby(["n_shots", table["view"] == ""])["p"]
+    single = table["view"] != ""
+    pair = table["arm"] + " " + table["init"] + " " + table["rival"] + " " + table["rival_init"]
+    families = table.groupby(["n_shots", single, pair.where(single, table["arm"] + " " + table["group"])])["p"]
     return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy(np.float64))))
 
 

@@ -52,7 +52,7 @@ def draw_bands(note: MlpNote, points: pd.DataFrame, gallery: Gallery) -> list[Pi
     _tidy(ax)
     ax.set_xlabel("macro F1", color=MUTED)
     size = size_words(int(rows["n_shots"].iloc[0]))
-    ax.set_title(f"{note.title} ({note.kind})", loc="left")
+    ax.set_title(f"{note.collection} ({note.kind})", loc="left")
     colour_key(figure, colours)
     means = rows[rows["over"] & (rows["group"] == ALL)]
     alt = "Macro F1, mean over bands: " + "; ".join(
@@ -111,7 +111,7 @@ def draw_classes(note: MlpNote, points: pd.DataFrame, gallery: Gallery) -> list[
     ax.set_ylim(y - _GAP, -1)
     _tidy(ax)
     ax.set_xlabel("F1 of the class", color=MUTED)
-    ax.set_title(f"{note.title} ({note.kind})", loc="left")
+    ax.set_title(f"{note.collection} ({note.kind})", loc="left")
     colour_key(figure, colours)
     caption = (
         f"F1 of each class over {rows['view'].nunique()} bands, mean over seeds and draws: median, quartiles, the "

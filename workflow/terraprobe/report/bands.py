@@ -148,9 +148,9 @@ def bands_differences_table(name: str, rows: pd.DataFrame, pooled: bool = False)
         *ending,
     )
     caption = (
-        "Paired differences of macro F1 over the same resampled test blocks, then runs and draws; p (Holm) over all "
-        "rows of one size, single bands and means over bands apart. The t-test over bands is the paper's: it takes "
-        "bands of the same chips for independent, so the verdict does not follow it."
+        "Paired differences of macro F1 over the same resampled test blocks, then runs and draws; p (Holm) within a "
+        "size: of single bands over the bands of a pair, of means over the rivals of a model. The t-test over bands is "
+        "the paper's: it takes bands of the same chips for independent, so the verdict does not follow it."
     )
     return Table(name, caption, columns, rows, live=True)
 
