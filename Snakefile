@@ -42,6 +42,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/classify.smk"
 include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/probe.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -29,7 +29,7 @@ MODELS = {
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],
     "encoders: weights": [PublishedWeights],
-    "evaluations": [study.Evaluation, study.Classification, study.Reconstruction, study.Segmentation],
+    "evaluations": [study.Evaluation, study.Classification, study.Reconstruction, study.Segmentation, study.MlpProbe],
     "pools": [study.Pool],
 }
 """Sections of docs/study.md."""

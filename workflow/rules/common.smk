@@ -16,6 +16,7 @@ from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
 from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
+from terraprobe.study.probed import mlp_pool_recipe, mlp_recipe, mlp_scores_recipe
 
 try:
     for file in workflow.configfiles:
@@ -307,3 +308,45 @@ def segmented_maps():
     first = {e.members[0].name for e in STUDY.encoders}
     judged = [(v.name, e) for v in STUDY.segmentations for e in STUDY.judged(v) if e in first]
     return [f"{ROOT}/segmentation/{v}/{e}.npz" for v, e in judged]
+
+
+def probed_by_mlp(w):
+    """The collection that MLPs are judged on."""
+    return STUDY.mlp_probe(w.evaluation).collection
+
+
+def mlp_encoders(w):
+    """The encoder whose views are learnt from; of the floors, every one that is compared."""
+    return STUDY.judged(STUDY.mlp_probe(w.evaluation)) if w.encoder == "floors" else [w.encoder]
+
+
+def mlp_weights(w):
+    """Weights of the encoder; floors have none."""
+    return [] if w.encoder == "floors" else [f"{ROOT}/encoders/{w.encoder}/encoder.safetensors"]
+
+
+def mlp_floors(w):
+    """Image statistics that stand in for an encoder, or nothing."""
+    return [f"{ROOT}/floors/{probed_by_mlp(w)}.parquet"] if w.encoder == "floors" else []
+
+
+def mlp_methods(w):
+    """Modules of the methods behind the views."""
+    return [] if w.encoder == "floors" else [METHODS[STUDY.encoder(w.encoder).method]]
+
+
+def mlp_parts(w, kind):
+    """One file of every encoder that MLPs learn from, and of the floors."""
+    members = [*STUDY.judged(STUDY.mlp_probe(w.evaluation)), "floors"]
+    return [f"{ROOT}/mlp/{w.evaluation}/{e}.{kind}" for e in members]
+
+
+def mlp_files(kind=""):
+    """One file of every evaluation by MLPs."""
+    return [f"{ROOT}/mlp/{v.name}{kind}.parquet" for v in STUDY.mlp_probes]
+
+
+def pooled_mlps(w):
+    """Bootstrap values of every evaluation of a pool by MLPs."""
+    pool = next(p for p in STUDY.pools if p.name == w.pool)
+    return [f"{ROOT}/mlp/{e}.samples.parquet" for e in pool.evaluations]

@@ -77,6 +77,10 @@ rule write_report:
         class_regions=class_files(".regions"),
         class_pools=[f"{ROOT}/class_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_heads(p)],
         attributions=[f"{ROOT}/attributions/{v.name}.npz" for v in STUDY.pictured],
+        mlp=mlp_files(),
+        mlp_differences=mlp_files(".differences"),
+        mlp_curves=mlp_files(".roc"),
+        mlp_pools=[f"{ROOT}/mlp_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_mlps(p)],
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
         images=reconstructed_images(),
@@ -108,5 +112,7 @@ rule write_report:
         " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
         " --images {input.images} --segmentation {input.segmentation}"
         " --segmentation-classes {input.segmentation_classes}"
-        " --segmentation-differences {input.segmentation_differences} --pixel-maps {input.pixel_maps} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
+        " --segmentation-differences {input.segmentation_differences} --pixel-maps {input.pixel_maps}"
+        " --mlp {input.mlp} --mlp-differences {input.mlp_differences} --mlp-curves {input.mlp_curves}"
+        " --mlp-pools {input.mlp_pools} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

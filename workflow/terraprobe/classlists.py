@@ -41,3 +41,9 @@ def as_text(held: NDArray[np.bool_], classes: Sequence[str]) -> NDArray[Any]:
     """
     names = np.array(list(classes))
     return np.array([" ".join(names[row]) for row in held], object)
+
+
+def class_numbers(names: NDArray[Any], classes: Sequence[str]) -> NDArray[np.intp]:
+    """Number of each chip's class, -1 where it has none of them, (chip,)."""
+    place = {name: k for k, name in enumerate(classes)}
+    return np.array([place.get(str(name), -1) for name in names], np.intp)

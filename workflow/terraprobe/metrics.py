@@ -6,6 +6,7 @@ interval over places needs.
 
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,72 @@ def f1_scores(truth: NDArray[np.bool_], called: NDArray[np.bool_]) -> dict[str, 
     own = _ratio(2.0 * hit, either.astype(np.float64))
     macro = float(np.nanmean(own)) if (either > 0).any() else float("nan")
     return {"f1_micro": float(_ratio(np.array(2.0 * hit.sum()), np.array(float(either.sum())))), "f1_macro": macro}
+
+
+def class_counts(
+    truth: NDArray[np.intp], called: NDArray[np.intp], block: NDArray[np.intp], n_blocks: int, n_classes: int
+) -> NDArray[np.float64]:
+    """Count hits of several classes, one a chip, per block.
+
+    Args:
+        truth: number of each chip's class, (n_chips,).
+        called: what it was called, (n_chips,).
+        block: number of each chip's block, (n_chips,), in [0, n_blocks).
+        n_blocks: number of blocks.
+        n_classes: number of classes.
+
+    Returns:
+        Chips that have the class and are called it, that have it, and that are called it: (n_blocks, n_classes, 3).
+    """
+    hit = truth == called
+    cells = ((block[hit], truth[hit]), (block, truth), (block, called))
+    size = n_blocks * n_classes
+    counts = [np.bincount(b * n_classes + c, minlength=size).reshape(n_blocks, n_classes) for b, c in cells]
+    return np.stack(counts, axis=-1).astype(np.float64)
+
+
+def class_f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F1 of each class, one a chip; NaN where no chip has it and none is called it.
+
+    Args:
+        counts: (…, n_classes, 3), as `class_counts` gives them.
+
+    Returns:
+        (…, n_classes).
+    """
+    return _ratio(2 * counts[..., 0], counts[..., 1] + counts[..., 2])
+
+
+def macro_f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean F1 over the classes that occur at all, in truth or as an answer; NaN where there is no chip.
+
+    Args:
+        counts: (…, n_classes, 3), as `class_counts` gives them.
+
+    Returns:
+        (…).
+    """
+    own = class_f1(counts)
+    known = np.isfinite(own)
+    return _ratio(np.where(known, own, 0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
+
+
+def roc_auc(truth: NDArray[np.bool_], scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Area under the ROC curve: how often a chip of the class has the higher score than one of another, ties half.
+
+    Args:
+        truth: (n_chips,).
+        scores: (…, n_chips).
+
+    Returns:
+        (…); NaN where all chips are alike.
+    """
+    from scipy.stats import rankdata
+
+    inside, outside = int(truth.sum()), int((~truth).sum())
+    ranks = rankdata(scores, axis=-1)[..., truth].sum(axis=-1)
+    above = ranks - inside * (inside + 1) / 2
+    return _ratio(above, np.full(above.shape, float(inside * outside)))
 
 
 def regional_gap(right: NDArray[np.float64], region: NDArray[np.str_]) -> float:

@@ -89,7 +89,8 @@ def pool_classes(*, blocks: Ins, recipe: ClassPoolRecipe, pooled: Out) -> None:
             {
                 "pool": recipe.pool, "arm": a, "rival": b, "value": values[:, 0].mean(),
                 "rival_value": values[:, 1].mean(), "difference": each.mean(), "low": low, "high": high,
-                "low90": low90, "high90": high90, "equal": _equal(low90, high90, recipe.margin), "p": p_value(gap),
+                "low90": low90, "high90": high90, "equal": equal_within(low90, high90, recipe.margin),
+                "p": p_value(gap),
                 "n_evaluations": len(found), "n_better": int((each > 0).sum()), "spread": each.std(ddof=1),
                 "n_blocks": n_blocks, "n_test": n_test, "margin": np.nan if recipe.margin is None else recipe.margin,
             }
@@ -112,7 +113,8 @@ def _arms(table: pd.DataFrame, recipe: ClassPoolRecipe) -> dict[str, tuple[float
     return found
 
 
-def _equal(low90: float, high90: float, margin: float | None) -> str:
+def equal_within(low90: float, high90: float, margin: float | None) -> str:
+    """What a 90 % interval says of two arms, one of `EQUAL`."""
     if margin is None:
         return EQUAL[0]
     return EQUAL[1] if -margin < low90 and high90 < margin else EQUAL[2]

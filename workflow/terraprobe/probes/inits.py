@@ -10,3 +10,6 @@ MEAN = "mean"
 
 FLOOR = ""
 """Of an answer that is no network's."""
+
+IMAGE_STATS = "image_stats"
+"""Statistics of the image's values, in place of an encoder."""

@@ -147,6 +147,23 @@ class SegmentationNote(_OfKind):
     about: str
 
 
+class MlpNote(_OfKind):
+    """An evaluation by MLPs band by band, for people.
+
+    Attributes:
+        name: as in the study file.
+        title: short, for headings.
+        collection: whose chips are judged.
+        simulated: whether they are simulated.
+        label: chip-level classes.
+    """
+
+    name: str
+    title: str
+    collection: str
+    label: str
+
+
 class PoolNote(_OfKind):
     """Evaluations that are also compared as one, for people.
 
@@ -163,7 +180,7 @@ class PoolNote(_OfKind):
 
 
 class ClassPoolNote(PoolNote):
-    """Evaluations of supervised encoders that are also compared as one, for people.
+    """Evaluations of supervised encoders, or by MLPs, that are also compared as one, for people.
 
     Attributes:
         margin: within which two arms are called equal; None: none are.
@@ -187,6 +204,8 @@ class ReportRecipe(Recipe):
         segmentations: in the order of the page.
         pools: of forests, in the order of the page.
         class_pools: of heads, in the order of the page.
+        mlp_probes: in the order of the page.
+        mlp_pools: of MLPs, in the order of the page.
     """
 
     study: str
@@ -200,3 +219,5 @@ class ReportRecipe(Recipe):
     segmentations: tuple[SegmentationNote, ...] = ()
     pools: tuple[PoolNote, ...] = ()
     class_pools: tuple[ClassPoolNote, ...] = ()
+    mlp_probes: tuple[MlpNote, ...] = ()
+    mlp_pools: tuple[ClassPoolNote, ...] = ()

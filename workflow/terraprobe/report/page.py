@@ -22,6 +22,8 @@ from terraprobe.report.sections import (
     class_pools_of,
     classifications,
     headlines,
+    mlp_pools_of,
+    mlp_probes,
     opening,
     pictures,
     pools,
@@ -33,8 +35,8 @@ from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
 CONTENTS = (
-    ("summary", "Summary"), ("classes", "With labels"), ("reconstruction", "Reconstruction"),
-    ("segmentation", "Pixels"), ("places", "Where"),
+    ("summary", "Summary"), ("classes", "With labels"), ("bands", "Band by band"),
+    ("reconstruction", "Reconstruction"), ("segmentation", "Pixels"), ("places", "Where"),
     ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"), ("fewshot", "Few labels"),
     ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"), ("missing", "Missing"),
     ("provenance", "Provenance"),
@@ -47,9 +49,9 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
-    class_pools: Ins, attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins,
-    segmentation: Ins, segmentation_classes: Ins, segmentation_differences: Ins, pixel_maps: Ins,
-    leakage: Ins, recipe: ReportRecipe, page: Out,
+    class_pools: Ins, attributions: Ins, mlp: Ins, mlp_differences: Ins, mlp_curves: Ins, mlp_pools: Ins,
+    reconstruction: Ins, reconstruction_differences: Ins, images: Ins, segmentation: Ins, segmentation_classes: Ins,
+    segmentation_differences: Ins, pixel_maps: Ins, leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -70,6 +72,10 @@ def write_report(
         class_regions: regions of `score_classes`, likewise.
         class_pools: of `pool_classes`, one of every pool of supervised encoders.
         attributions: of `attribute_classes`, `<evaluation>.npz` of the evaluations whose chips are drawn.
+        mlp: scores of `score_mlp`, one of every evaluation by MLPs.
+        mlp_differences: differences of `score_mlp`, likewise.
+        mlp_curves: ROC curves of `score_mlp`, likewise.
+        mlp_pools: of `pool_mlp`, one of every pool of evaluations by MLPs.
         reconstruction: scores of `score_reconstruction`, one of every evaluation of autoencoders.
         reconstruction_differences: differences of `score_reconstruction`, likewise.
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
@@ -105,6 +111,10 @@ def write_report(
         segmentation_classes=_concat(segmentation_classes),
         segmentation_differences=_concat(segmentation_differences),
         pixel_maps=_by_evaluation(pixel_maps),
+        mlp=_concat(mlp),
+        mlp_differences=_concat(mlp_differences),
+        mlp_curves=_concat(mlp_curves),
+        mlp_pools=_concat(mlp_pools),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -118,6 +128,8 @@ def write_report(
         "pools": pools(material, gallery),
         "class_pools": class_pools_of(material, gallery),
         "classifications": classifications(material, gallery),
+        "mlp_probes": mlp_probes(material, gallery),
+        "mlp_pools": mlp_pools_of(material, gallery),
         "reconstructions": reconstructions(material, gallery),
         "segmentations": segmentations(material, gallery),
         "headlines": headlines(material, gallery),
@@ -130,6 +142,8 @@ def write_report(
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
     tables += [item[name] for item in content["segmentations"] for name in ("table", "classes", "differences")]
+    tables += [item[name] for item in content["mlp_probes"] for name in ("table", "scores", "differences")]
+    tables += [item["table"] for item in content["mlp_pools"]]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
@@ -146,7 +160,7 @@ def write_report(
 def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
     filled = {
-        "classes": recipe.classifications, "reconstruction": recipe.reconstructions,
+        "classes": recipe.classifications, "bands": recipe.mlp_probes, "reconstruction": recipe.reconstructions,
         "segmentation": recipe.segmentations, "fewshot": recipe.evaluations, "scores": recipe.evaluations,
     }  # fmt: skip
     return {anchor for anchor, entries in filled.items() if not entries}

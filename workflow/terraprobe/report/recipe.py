@@ -13,6 +13,7 @@ from terraprobe.report.notes import (
     CollectionNote,
     EncoderNote,
     EvaluationNote,
+    MlpNote,
     PoolNote,
     ReconstructionNote,
     ReportRecipe,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Classification,
         EncoderEntry,
         Evaluation,
+        MlpProbe,
         Pool,
         Reconstruction,
         Segmentation,
@@ -57,9 +59,13 @@ def report_recipe(study: Study) -> ReportRecipe:
         classifications=tuple(_classification(e, study) for e in study.classifications),
         reconstructions=tuple(_reconstruction(e, study) for e in study.reconstructions),
         segmentations=tuple(_segmentation(e, study) for e in study.segmentations),
-        pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if not study.of_heads(pool)),
+        pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if study.of_forests(pool)),
         class_pools=tuple(
             ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_heads(pool)
+        ),
+        mlp_probes=tuple(_mlp_probe(e, study) for e in study.mlp_probes),
+        mlp_pools=tuple(
+            ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_mlps(pool)
         ),
     )
 
@@ -118,6 +124,16 @@ def _segmentation(evaluation: "Segmentation", study: Study) -> SegmentationNote:
         about=f"{_PROTOCOLS[evaluation.protocol].capitalize()}: {evaluation.steps:,} steps of {evaluation.batch_size} "
         f"chips by {evaluation.optimiser.upper() if evaluation.optimiser == 'sgd' else 'Adam'}, {chosen}; the same for "
         "every encoder and its untrained twins.",
+    )
+
+
+def _mlp_probe(evaluation: "MlpProbe", study: Study) -> MlpNote:
+    return MlpNote(
+        name=evaluation.name,
+        title=f"{_title(evaluation.label)} band by band on {_title(evaluation.collection)}",
+        collection=evaluation.collection,
+        simulated=isinstance(study.collection(evaluation.collection), SimulatedCollection),
+        label=evaluation.label,
     )
 
 

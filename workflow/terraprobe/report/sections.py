@@ -9,6 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terraprobe.probes.tasks import define_task
+from terraprobe.report.bandpictures import draw_bands, draw_classes, draw_curves_of, draw_pooled_bands
+from terraprobe.report.bands import (
+    arm_sentences,
+    band_points,
+    bands_differences_table,
+    bands_scores_table,
+    bands_sentences,
+    bands_table,
+    judged_bands,
+    largest,
+)
 from terraprobe.report.classes import arms_of, classes_sentences, classes_table, differences_table, regions_table
 from terraprobe.report.classpictures import draw_attributions, draw_regions
 from terraprobe.report.classpools import class_pool_sentences, class_pool_table, draw_class_pool, judged_classes
@@ -71,6 +82,10 @@ class Material:
         segmentation_classes: classes of `score_segmentation`.
         segmentation_differences: differences of `score_segmentation`.
         pixel_maps: of `segment_chips`, by evaluation and encoder.
+        mlp: scores of `score_mlp`, of every evaluation by MLPs.
+        mlp_differences: of `score_mlp`.
+        mlp_curves: of `score_mlp`.
+        mlp_pools: of `pool_mlp`.
     """
 
     recipe: ReportRecipe
@@ -93,6 +108,10 @@ class Material:
     segmentation_classes: pd.DataFrame
     segmentation_differences: pd.DataFrame
     pixel_maps: Mapping[str, Mapping[str, Archive]]
+    mlp: pd.DataFrame
+    mlp_differences: pd.DataFrame
+    mlp_curves: pd.DataFrame
+    mlp_pools: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -220,6 +239,35 @@ def segmentations(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
         }
         said = segmentation_sentences(note, points, compared.frame)
         blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn})
+    return blocks
+
+
+def mlp_probes(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, tables and pictures for every evaluation band by band."""
+    blocks = []
+    for note in material.recipe.mlp_probes:
+        points = band_points(note, material.mlp)
+        own, curves = (t[t["evaluation"] == note.name] for t in (material.mlp_differences, material.mlp_curves))
+        compared = judged_bands(own, note)
+        with house_style():
+            drawn = draw_bands(note, largest(points), gallery)
+            more = draw_classes(note, largest(points), gallery) + draw_curves_of(note, curves, largest(points), gallery)
+        tables = {"table": bands_table(note, points), "scores": bands_scores_table(note, points),
+                  "differences": bands_differences_table(f"bands-differences-{note.name}", compared)}  # fmt: skip
+        said = bands_sentences(note, points, compared)
+        blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn, "classes": more})
+    return blocks
+
+
+def mlp_pools_of(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, a picture and a table for every pool of evaluations band by band."""
+    blocks = []
+    for note in material.recipe.mlp_pools:
+        rows = judged_bands(material.mlp_pools[material.mlp_pools["pool"] == note.name], note)
+        with house_style():
+            drawn = draw_pooled_bands(note, largest(rows), gallery)
+        table = bands_differences_table(f"bands-pool-{note.name}", rows, pooled=True)
+        blocks.append({"note": note, "sentences": arm_sentences(largest(rows)), "pictures": drawn, "table": table})
     return blocks
 
 

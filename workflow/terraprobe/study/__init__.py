@@ -10,6 +10,7 @@ from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.files import check_command, load_study, parse_study, read_yaml
 from terraprobe.study.own import AnyCollection, ArchiveCollection, FolderCollection
+from terraprobe.study.probing import MlpProbe
 from terraprobe.study.segmentations import Segmentation
 from terraprobe.study.whole import Study
 
@@ -22,6 +23,7 @@ __all__ = [
     "EncoderEntry",
     "Evaluation",
     "FolderCollection",
+    "MlpProbe",
     "Pool",
     "Reconstruction",
     "SceneCollection",

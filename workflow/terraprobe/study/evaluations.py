@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
+from terraprobe.study.probing import MlpProbe
 from terraprobe.study.segmentations import Segmentation
 
 
@@ -130,7 +131,9 @@ class Reconstruction(Recipe):
         return [self.collection]
 
 
-AnyEvaluation = Annotated[Evaluation | Classification | Reconstruction | Segmentation, Field(discriminator="probe")]
+AnyEvaluation = Annotated[
+    Evaluation | Classification | Reconstruction | Segmentation | MlpProbe, Field(discriminator="probe")
+]
 
 
 class Pool(Recipe):
@@ -139,10 +142,11 @@ class Pool(Recipe):
     Attributes:
         name: of the pool.
         evaluations: names, all by forests, each of which must compare exactly one entry of `encoders`; or all by the
-            encoders' own heads, each of which must compare the same arms by the same label on another collection.
-        margin: of heads, in accuracy: two arms are called equal where the 90 % interval of their difference lies
-            within this margin on both sides of 0 (two one-sided tests at 5 %), said beforehand; none: nothing is called
-            equal.
+            encoders' own heads, or all by MLPs, each of which must compare the same arms by the same label on another
+            collection.
+        margin: of heads in accuracy, of MLPs in F1: two arms are called equal where the 90 % interval of their
+            difference lies within this margin on both sides of 0 (two one-sided tests at 5 %), said beforehand; none:
+            nothing is called equal.
     """
 
     name: Name

@@ -8,6 +8,7 @@ from terraprobe.study.collections import Collection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.names import check_names
+from terraprobe.study.probing import MlpProbe
 
 if TYPE_CHECKING:
     from terraprobe.study.whole import Study
@@ -163,10 +164,16 @@ def check_pool(study: "Study", pool: Pool) -> None:
         ValueError: names the key, what was found and what is allowed.
     """
     where = f"pools[{pool.name}]"
-    forests, heads = ([e.name for e in found] for found in (study.forests, study.classifications))
-    check_names(pool.evaluations[:1], [*forests, *heads], f"{where}.evaluations")
+    kinds = (study.forests, study.classifications, study.mlp_probes)
+    forests, heads, mlps = ([e.name for e in found] for found in kinds)
+    check_names(pool.evaluations[:1], [*forests, *heads, *mlps], f"{where}.evaluations")
+    if study.of_mlps(pool):
+        check_names(pool.evaluations, mlps, f"{where}.evaluations", "by MLPs, like the first")
+        _check_alike(study, pool, f"{where}.evaluations")
+        return
     if not study.of_heads(pool):
-        check_names(pool.evaluations, forests, f"{where}.evaluations", "by forests, like the first" if heads else "")
+        others = bool(heads or mlps)
+        check_names(pool.evaluations, forests, f"{where}.evaluations", "by forests, like the first" if others else "")
         if pool.margin is not None:
             raise ValueError(
                 f"{where}.margin: found {pool.margin:g}, allowed none: pools of forests call nothing equal"
@@ -180,13 +187,15 @@ def check_pool(study: "Study", pool: Pool) -> None:
                 )
         return
     check_names(pool.evaluations, heads, f"{where}.evaluations", "by the encoders' own heads, like the first")
-    _check_heads(study, pool, f"{where}.evaluations")
+    _check_alike(study, pool, f"{where}.evaluations")
 
 
-def _check_heads(study: "Study", pool: Pool, where: str) -> None:
+def _check_alike(study: "Study", pool: Pool, where: str) -> None:
     arms = {e.name: e.arm or e.name for e in study.encoders}
-    lists = {name: [arms[e] for e in study.arms(study.classification(name))] for name in pool.evaluations}
-    first, *others = map(study.classification, pool.evaluations)
+    judges: dict[str, Classification | MlpProbe] = {e.name: e for e in study.classifications}
+    judges |= {e.name: e for e in study.mlp_probes}
+    lists = {name: [arms[e] for e in study.arms(judges[name])] for name in pool.evaluations}
+    first, *others = (judges[name] for name in pool.evaluations)
     check_names(lists[first.name], lists[first.name], f"{where}: arms of {first.name}")
     for other in others:
         if sorted(lists[other.name]) != sorted(lists[first.name]):
@@ -198,5 +207,9 @@ def _check_heads(study: "Study", pool: Pool, where: str) -> None:
             raise ValueError(
                 f"{where}: {other.name} judges {other.label} and {first.name} {first.label}, allowed one label"
             )
+        for key in ("sizes", "resamples"):
+            found, wanted = getattr(other, key, None), getattr(first, key, None)
+            if found != wanted and study.of_mlps(pool):
+                raise ValueError(f"{where}: {other.name} has {key} {found} and {first.name} {wanted}, allowed the same")
     collections = [e.collection for e in (first, *others)]
     check_names(collections, collections, f"{where}: their collections")

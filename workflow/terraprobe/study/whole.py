@@ -24,6 +24,8 @@ from terraprobe.study.labelled import (
 )
 from terraprobe.study.names import Name, check_names
 from terraprobe.study.own import AnyCollection
+from terraprobe.study.probed import check_mlp_probe
+from terraprobe.study.probing import MlpProbe
 from terraprobe.study.segmentations import Segmentation, check_segmentation, comparison_recipe, probe_recipe
 
 
@@ -88,6 +90,9 @@ class Study(Recipe):
                 continue
             if isinstance(evaluation, Segmentation):
                 check_segmentation(self, evaluation)
+                continue
+            if isinstance(evaluation, MlpProbe):
+                check_mlp_probe(self, evaluation)
                 continue
             collection = self.collection(evaluation.collection)
             check_tasks(evaluation, collection)
@@ -165,6 +170,10 @@ class Study(Recipe):
         """The evaluation of autoencoders of that name."""
         return next(e for e in self.reconstructions if e.name == name)
 
+    def mlp_probe(self, name: str) -> MlpProbe:
+        """The evaluation by MLPs of that name."""
+        return next(e for e in self.mlp_probes if e.name == name)
+
     @property
     def forests(self) -> list[Evaluation]:
         """Evaluations by forests, in study order."""
@@ -197,6 +206,11 @@ class Study(Recipe):
         """What `score_segmentation` needs to know of an evaluation."""
         return comparison_recipe(self, self.segmentation(name))
 
+    @property
+    def mlp_probes(self) -> list[MlpProbe]:
+        """Evaluations by MLPs on single views, in study order."""
+        return [e for e in self.evaluations if isinstance(e, MlpProbe)]
+
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
         """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
         size = self.collection(encoder.collections[0]).chip_px
@@ -226,18 +240,18 @@ class Study(Recipe):
     def drawn_of(self, collection: str) -> list[str]:
         """Names of the encoders whose embeddings of a collection are drawn: of several seeds the first.
 
-        Of the collections that only a pool of heads reads, those of its first alone.
+        Of the collections that only a pool of heads or MLPs reads, those of its first alone.
         """
         reading = [e for e in self.evaluations if collection in e.collections]
-        if reading and all(isinstance(e, Classification) and e not in self.pictured for e in reading):
+        if reading and all(e.name in self._later and not isinstance(e, Evaluation) for e in reading):
             return []
         first = {e.members[0].name for e in self.encoders}
         return [name for name in self.encoders_of(collection) if name in first]
 
     def embedding_of(self, collection: str) -> list[str]:
         """Names of the encoders that embed a collection, in study order: those that are judged by it, or drawn."""
-        without = Classification, Segmentation
-        judging = [e for e in self.evaluations if not isinstance(e, without) and collection in e.collections]
+        read = [e for e in self.evaluations if isinstance(e, Evaluation | Reconstruction)]
+        judging = [e for e in read if collection in e.collections]
         wanted = {*self.drawn_of(collection), *(name for e in judging for name in self.judged(e))}
         return [name for name in self.encoders_of(collection) if name in wanted]
 
@@ -321,8 +335,16 @@ class Study(Recipe):
     def summary_recipe(self) -> dict[str, Any]:
         """What `gather_scores` needs to know."""
         arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
-        pools = [pool.model_dump(mode="json", exclude={"margin"}) for pool in self.pools if not self.of_heads(pool)]
+        pools = [pool.model_dump(mode="json", exclude={"margin"}) for pool in self.pools if self.of_forests(pool)]
         return {"arms": arms, "pools": pools}
+
+    def of_forests(self, pool: Pool) -> bool:
+        """Whether a pool is of evaluations by forests."""
+        return pool.evaluations[0] in [e.name for e in self.forests]
+
+    def of_mlps(self, pool: Pool) -> bool:
+        """Whether a pool is of evaluations by MLPs."""
+        return pool.evaluations[0] in [e.name for e in self.mlp_probes]
 
     def of_heads(self, pool: Pool) -> bool:
         """Whether a pool is of evaluations by the encoders' own heads."""
@@ -344,9 +366,13 @@ class Study(Recipe):
     @property
     def pictured(self) -> list[Classification]:
         """Evaluations by heads whose chips are drawn: of a pool the first alone."""
+        return [e for e in self.classifications if e.name not in self._later]
+
+    @property
+    def _later(self) -> set[str]:
+        """Names of evaluations that are in a pool and first in none."""
         first = {pool.evaluations[0] for pool in self.pools}
-        later = {name for pool in self.pools for name in pool.evaluations[1:]} - first
-        return [e for e in self.classifications if e.name not in later]
+        return {name for pool in self.pools for name in pool.evaluations[1:]} - first
 
     def judged(self, evaluation: AnyEvaluation) -> list[str]:
         """Names of the encoders that an evaluation compares, one a seed."""
@@ -360,9 +386,9 @@ class Study(Recipe):
     def _able(self, evaluation: AnyEvaluation) -> list[EncoderEntry]:
         """The encoders that an evaluation could compare, in study order.
 
-        Forests and pixels: those that can embed all its collections and learnt without labels, as few-shot curves of an
-        encoder that has seen all train labels would not be few-shot. Heads: those that learnt the label on the
-        collection. Reconstruction: autoencoders that can embed it.
+        Forests, pixels and MLPs: those that can embed all its collections and learnt without labels, as few-shot
+        curves of an encoder that has seen all train labels would not be few-shot. Heads: those that learnt the label on
+        the collection. Reconstruction: autoencoders that can embed it.
         """
         if isinstance(evaluation, Classification):
             return able_classifiers(self.encoders, evaluation)
