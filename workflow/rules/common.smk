@@ -1,5 +1,6 @@
 """The checked study, where its files lie, recipes and code digests, and all input functions."""
 
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -10,6 +11,7 @@ from terraprobe.cli import recipe_json, stage_module
 from terraprobe.devices import count_gpus
 from terraprobe.digest import code_digest
 from terraprobe.errors import TerraprobeError
+from terraprobe.ledger.notes import ledger_recipe
 from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
 from terraprobe.study import parse_study, read_yaml
@@ -21,6 +23,7 @@ try:
 except TerraprobeError as error:
     raise WorkflowError(str(error)) from None
 
+SHIPPED = os.path.relpath(Path(workflow.basedir, "resources"))  # small tables that come with the workflow
 ROOT = f"results/{STUDY.study}"
 COLLECTION = f"{ROOT}/collections/{{collection}}"
 DOWNLOADS = "resources/downloads"
@@ -235,3 +238,8 @@ def reconstruction_files(kind=""):
 def class_files(kind=""):
     """One file of every evaluation of heads."""
     return [f"{ROOT}/classes/{v.name}{kind}.parquet" for v in STUDY.classifications]
+
+
+def ledger_files(kind=""):
+    """What the papers published beside ours, where the study names papers."""
+    return [f"{ROOT}/ledger{kind}.parquet"] if STUDY.papers else []

@@ -165,6 +165,7 @@ class ReportRecipe(Recipe):
         reconstructions: in the order of the page.
         pools: of forests, in the order of the page.
         class_pools: of heads, in the order of the page.
+        papers: whose published numbers stand beside ours.
     """
 
     study: str
@@ -177,3 +178,4 @@ class ReportRecipe(Recipe):
     reconstructions: tuple[ReconstructionNote, ...] = ()
     pools: tuple[PoolNote, ...] = ()
     class_pools: tuple[ClassPoolNote, ...] = ()
+    papers: tuple[str, ...] = ()

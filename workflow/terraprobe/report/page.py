@@ -26,6 +26,7 @@ from terraprobe.report.sections import (
     pictures,
     pools,
     provenance,
+    published,
     reconstructions,
 )
 from terraprobe.report.tables import Table, write_tables
@@ -35,6 +36,7 @@ CONTENTS = (
     ("summary", "Summary"), ("classes", "With labels"), ("reconstruction", "Reconstruction"), ("places", "Where"),
     ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"), ("fewshot", "Few labels"),
     ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"), ("missing", "Missing"),
+    ("published", "Published"),
     ("provenance", "Provenance"),
 )  # fmt: skip
 """Anchor and short title of every section, in order; those of `_absent` are left out."""
@@ -46,7 +48,7 @@ def write_report(
     *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
     class_pools: Ins, attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins,
-    leakage: Ins, recipe: ReportRecipe, page: Out,
+    leakage: Ins, ledger: Ins, claim_ledger: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -71,6 +73,8 @@ def write_report(
         reconstruction_differences: differences of `score_reconstruction`, likewise.
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
         leakage: `leakage.json` of every collection.
+        ledger: of `write_ledger` where the study names papers; nothing elsewhere.
+        claim_ledger: of `write_ledger`, likewise.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv`, `figures/*.{svg,png}` and, of trainings with labels, `cost/` are written beside it.
 
@@ -94,6 +98,8 @@ def write_report(
         reconstruction=_concat(reconstruction),
         reconstruction_differences=_concat(reconstruction_differences),
         images=_by_evaluation(images),
+        ledger=_concat(ledger),
+        claim_ledger=_concat(claim_ledger),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -109,6 +115,7 @@ def write_report(
         "classifications": classifications(material, gallery),
         "reconstructions": reconstructions(material, gallery),
         "headlines": headlines(material, gallery),
+        "published": published(material),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
@@ -117,6 +124,7 @@ def write_report(
     tables += [item["table"] for item in (*content["pools"], *content["class_pools"])]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
+    tables += content["published"]["tables"] if content["published"] else []
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
@@ -134,7 +142,7 @@ def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
     filled = {
         "classes": recipe.classifications, "reconstruction": recipe.reconstructions, "fewshot": recipe.evaluations,
-        "scores": recipe.evaluations,
+        "scores": recipe.evaluations, "published": recipe.papers,
     }  # fmt: skip
     return {anchor for anchor, entries in filled.items() if not entries}
 

@@ -18,6 +18,7 @@ from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder, by_arm
 from terraprobe.report.leakage import draw_leakage, leakage_sentences
+from terraprobe.report.ledger import claims_table, ledger_sentences, ledger_table, verdict_counts
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
 from terraprobe.report.overview import headline_table, recipe_table, seeds_table
@@ -59,6 +60,8 @@ class Material:
         reconstruction: scores of `score_reconstruction`, of every evaluation of autoencoders.
         reconstruction_differences: of `score_reconstruction`.
         images: of `reconstruct_chips`, by evaluation and encoder.
+        ledger: of `write_ledger`.
+        claim_ledger: of `write_ledger`.
     """
 
     recipe: ReportRecipe
@@ -77,6 +80,8 @@ class Material:
     reconstruction: pd.DataFrame
     reconstruction_differences: pd.DataFrame
     images: Mapping[str, Mapping[str, Archive]]
+    ledger: pd.DataFrame
+    claim_ledger: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -193,6 +198,15 @@ def pools(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
         said = pool_sentences(note, rows)
         blocks.append({"note": note, "sentences": said, "pictures": drawn, "table": pool_table(note, rows)})
     return blocks
+
+
+def published(material: Material) -> dict[str, Any] | None:
+    """Counts of verdicts and both tables of what the papers published; None where the study names no paper."""
+    if not material.recipe.papers:
+        return None
+    cells, claims = material.ledger, material.claim_ledger
+    tables = [ledger_table(cells), claims_table(claims)]
+    return {"sentences": ledger_sentences(cells, claims), "counts": verdict_counts(cells, claims), "tables": tables}
 
 
 def provenance(material: Material) -> list[dict[str, Any]]:
