@@ -58,6 +58,7 @@ def test_a_claim_is_told_from_the_curves(told, claim, value, holds, scores):
     row = told.loc[claim]
     assert row["value"] == pytest.approx(value)
     assert (row["holds"], row["scores"], row["verdict"]) == (holds, scores, "not comparable")
+    assert not row["rival"] or row["rival"].startswith("three, ")
     assert row["why"].startswith("simulated data; 1,300 chips, the paper 845,000")
 
 

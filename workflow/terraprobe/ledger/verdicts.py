@@ -160,8 +160,8 @@ def judge_claims(claims: list[Claim], papers: Mapping[str, Paper], desk: Desk) -
 
     Returns:
         `paper, id, where, sentence, test`; `value`: our score, or the difference from the rival's; `low, high`;
-        `scores`, how many it is made of; `evaluation, arm, rival, data, chips, epochs, runs`; `holds` (`yes`, `no`,
-        empty: cannot be told); `verdict` and `why`.
+        `scores`, how many it is made of; `evaluation, arm`; `rival`, its arm and what tells its score apart; `data,
+        chips, epochs, runs`; `holds` (`yes`, `no`, empty: cannot be told); `verdict` and `why`.
     """
     rows = []
     for claim in claims:
@@ -191,7 +191,7 @@ def _claim(claim: Claim, paper: Paper, desk: Desk) -> dict[str, Any]:
     holds = _holds(claim, numbers)
     verdict = NOT_COMPARABLE if reasons or not holds else REPRODUCED if holds == "yes" else NOT_REPRODUCED
     why = "; ".join(reasons) or ("" if holds else "no interval stands behind it")
-    rival = stands[1]["arm"] if than else ""
+    rival = ", ".join([stands[1]["arm"], *map(str, than.at.values())]) if than else ""
     return {**blank, **stands[0], **numbers, "scores": len(sides[0]), "rival": rival, "holds": holds,
             "verdict": verdict, "why": why}  # fmt: skip
 

@@ -32,7 +32,7 @@ def ledger_table(cells: pd.DataFrame) -> Table:
         Column("sd", "our SD", _number, number=True),
         Column("verdict", "verdict", filter=True, css="@value"),
         *_stands_on(),
-        Column("why", "why", css="words"),
+        Column("why", "why"),
     )
     caption = (
         "Published numbers beside ours, in the paper's unit. From, to: our 95 % interval over test blocks, then runs, "
@@ -62,7 +62,7 @@ def claims_table(claims: pd.DataFrame) -> Table:
     columns = (
         Column("paper", "paper", filter=True),
         Column("where", "where"),
-        Column("sentence", "claim", css="words"),
+        Column("sentence", "claim", css="wide"),
         Column("value", "ours", _number, number=True),
         Column("low", "from", _number, number=True),
         Column("high", "to", _number, number=True),
@@ -71,7 +71,7 @@ def claims_table(claims: pd.DataFrame) -> Table:
         Column("rival", "against"),
         *_stands_on(),
         Column("scores", "scores", whole, number=True),
-        Column("why", "why", css="words"),
+        Column("why", "why"),
     )
     caption = (
         "Claims in words. Ours: the difference from the rival with its paired 95 % interval, or the score that is held "
@@ -82,7 +82,8 @@ def claims_table(claims: pd.DataFrame) -> Table:
 
 def verdict_counts(cells: pd.DataFrame, claims: pd.DataFrame) -> str:
     """How many numbers and claims got which verdict, in one sentence."""
-    return f"{_counts(cells, 'numbers')}; {_counts(claims, 'claims')}."
+    told = [_counts(table, what) for table, what in ((cells, "numbers"), (claims, "claims")) if len(table)]
+    return "; ".join(told) + "."
 
 
 def _counts(table: pd.DataFrame, what: str) -> str:

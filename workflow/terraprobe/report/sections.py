@@ -205,7 +205,7 @@ def published(material: Material) -> dict[str, Any] | None:
     if not material.recipe.papers:
         return None
     cells, claims = material.ledger, material.claim_ledger
-    tables = [ledger_table(cells), claims_table(claims)]
+    tables = [table for table in (ledger_table(cells), claims_table(claims)) if len(table.frame)]
     return {"sentences": ledger_sentences(cells, claims), "counts": verdict_counts(cells, claims), "tables": tables}
 
 
