@@ -28,11 +28,11 @@ def points(evaluation):
 
 @pytest.fixture(scope="module")
 def told():
-    arm = ArmNote(method="clip3", members=("three",), data=("simulated",), recipe={"epochs": 20})
+    arm = ArmNote(method="clip3", members=("three",), data=("simulated",), changed={"epochs": 20})
     note = EvaluationNote(probe="forest", collection="land", arms=("three",))
     recipe = LedgerRecipe(
         papers=("clip3",), collections={"land": "simulated"}, evaluations={"cover": note, "again": note},
-        arms={"three": arm},
+        methods={"clip3": {"epochs": 100}}, arms={"three": arm},
     )  # fmt: skip
     scores = pd.DataFrame(forest_scores(pd.concat([points("cover"), points("again")])))
     trained = Trained({"three": {"chips": {"train": 900, "val": 100}}}, {})

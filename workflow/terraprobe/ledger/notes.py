@@ -19,8 +19,7 @@ class ArmNote(Recipe):
         method: that it was trained by.
         members: its encoders, one a seed.
         data: what each of its collections is (see `LedgerRecipe.collections`).
-        recipe: all of its recipe.
-        changed: keys of the recipe that the study set to another value than the method's own.
+        changed: what of the recipe is not the method's own.
         start: the entry whose weights it starts from; empty: fresh weights.
         several: whether the label that it learns gives a chip several classes.
     """
@@ -28,8 +27,7 @@ class ArmNote(Recipe):
     method: str
     members: tuple[str, ...]
     data: tuple[str, ...]
-    recipe: dict[str, Any]
-    changed: tuple[str, ...] = ()
+    changed: dict[str, Any] = {}
     start: str = ""
     several: bool = False
 
@@ -55,13 +53,19 @@ class LedgerRecipe(Recipe):
         papers: whose numbers are set beside ours.
         collections: name to what it is: an archive (`eurosat`), `simulated`, or `other`.
         evaluations: in study order, without those of null worlds and permuted labels.
+        methods: the own recipe of every method of the study.
         arms: every entry of the study's encoders.
     """
 
     papers: tuple[str, ...]
     collections: dict[str, str]
     evaluations: dict[str, EvaluationNote]
+    methods: dict[str, dict[str, Any]]
     arms: dict[str, ArmNote]
+
+    def recipe_of(self, arm: str) -> dict[str, Any]:
+        """The whole recipe of an arm."""
+        return {**self.methods[self.arms[arm].method], **self.arms[arm].changed}
 
 
 def ledger_recipe(study: "Study") -> LedgerRecipe:
@@ -75,6 +79,7 @@ def ledger_recipe(study: "Study") -> LedgerRecipe:
             for e in study.evaluations
             if not _null(e, study)
         },
+        methods={e.method: _own(e) for e in study.encoders},
         arms={e.name: _arm(e, study, data) for e in study.encoders},
     )
 
@@ -94,13 +99,18 @@ def _null(evaluation: "AnyEvaluation", study: "Study") -> bool:
 def _arm(entry: "EncoderEntry", study: "Study", data: dict[str, str]) -> ArmNote:
     from terraprobe.study.labelled import several
 
-    recipe, own = entry.full_recipe, type(entry.full_recipe).model_validate({})
+    recipe, own = entry.full_recipe.model_dump(mode="json"), _own(entry)
     return ArmNote(
         method=entry.method,
         members=tuple(member.name for member in entry.members),
         data=tuple(data[name] for name in entry.collections),
-        recipe=recipe.model_dump(mode="json"),
-        changed=tuple(key for key in type(recipe).model_fields if getattr(recipe, key) != getattr(own, key)),
+        changed={key: value for key, value in recipe.items() if value != own[key]},
         start=entry.start,
         several=entry.supervised and several(study.collection(entry.collections[0]), entry.label),
     )
+
+
+def _own(entry: "EncoderEntry") -> dict[str, Any]:
+    """The recipe of an entry's method where nothing is changed."""
+    content: dict[str, Any] = type(entry.full_recipe).model_validate({}).model_dump(mode="json")
+    return content

@@ -176,12 +176,13 @@ def own_differences(classes: pd.DataFrame, reconstruction: pd.DataFrame) -> pd.D
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=keys)
 
 
-def fits(arm: ArmNote, answer: Answer) -> bool:
+def fits(name: str, recipe: LedgerRecipe, answer: Answer) -> bool:
     """Whether an arm is what an answer asks for."""
+    arm, full = recipe.arms[name], recipe.recipe_of(name)
     asked = ((answer.start, bool(arm.start)), (answer.several, arm.several))
     same = all(wanted is None or wanted == found for wanted, found in asked)
-    recipe = all(key in arm.recipe and arm.recipe[key] == value for key, value in answer.recipe.items())
-    return same and recipe and answer.method == arm.method
+    alike = all(key in full and full[key] == value for key, value in answer.recipe.items())
+    return same and alike and answer.method == arm.method
 
 
 def found_scores(
@@ -203,7 +204,7 @@ def found_scores(
     for name, evaluation in judged:
         data = recipe.collections[evaluation.collection]
         for arm in evaluation.arms:
-            if kind in ("", data) and fits(recipe.arms[arm], answer):
+            if kind in ("", data) and fits(arm, recipe, answer):
                 rows = scores[(scores["evaluation"] == name) & (scores["arm"] == arm)]
                 rows = _chosen(rows[rows["metric"] == answer.metric], answer)
                 if len(rows) and not every:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from terraprobe.ledger.files import CELL, Answer, Claim, Paper
-from terraprobe.ledger.notes import SIMULATED, ArmNote, LedgerRecipe
+from terraprobe.ledger.notes import SIMULATED, LedgerRecipe
 from terraprobe.ledger.scores import OVER_RUNS, Trained, found_scores
 
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NOT_RUN = "reproduced", "not reproduced", "not comparable", "not run"
@@ -57,23 +57,33 @@ class Desk:
         why = [] if same else [f"{kind} data"]
         if published and chips < CHIPS_SHARE * published.chips:
             why.append(_counted("chips", chips, published.chips))
-        if answer.epochs not in (None, note.recipe["epochs"]):
-            why.append(_counted("epochs", note.recipe["epochs"], answer.epochs))
+        epochs = self.recipe.recipe_of(row["arm"])["epochs"]
+        if answer.epochs not in (None, epochs):
+            why.append(_counted("epochs", epochs, answer.epochs))
         if paper.runs not in (None, len(note.members)):
             why.append(_counted("runs", len(note.members), paper.runs))
-        why += _changed(note, answer, paper)
+        why += self._changed(row["arm"], answer, paper)
         if note.start:
-            why += self._start(note, answer, paper)
+            why += self._start(note.start, answer, paper)
         if answer.timed:
             why.append("a wall time, which stands on the page of costs")
         return {"evaluation": row["evaluation"], "arm": row["arm"], "data": kind, "chips": chips,
-                "epochs": note.recipe["epochs"], "runs": len(note.members), "why": "; ".join(why)}  # fmt: skip
+                "epochs": epochs, "runs": len(note.members), "why": "; ".join(why)}  # fmt: skip
 
-    def _start(self, note: ArmNote, answer: Answer, paper: Paper) -> list[str]:
-        start = self.recipe.arms[note.start]
-        epochs = start.recipe["epochs"]
+    def _start(self, start: str, answer: Answer, paper: Paper) -> list[str]:
+        """The same of the encoder that an arm starts from."""
+        epochs = self.recipe.recipe_of(start)["epochs"]
         fewer = [_counted("epochs", epochs, answer.start_epochs)] if epochs != answer.start_epochs else []
-        return [f"pretraining: {reason}" for reason in (*fewer, *_changed(start, answer, paper))]
+        return [f"pretraining: {reason}" for reason in (*fewer, *self._changed(start, answer, paper))]
+
+    def _changed(self, arm: str, answer: Answer, paper: Paper) -> list[str]:
+        """Keys of a recipe that are neither the method's own nor the paper's."""
+        recipe, changed = self.recipe.recipe_of(arm), self.recipe.arms[arm].changed
+        expected = {**answer.recipe, **answer.as_in_paper}
+        keys = [key for key in dict.fromkeys([*changed, *answer.as_in_paper]) if key not in ("epochs", *paper.machine)]
+        # A key that the paper's arm says nothing of is odd because it was changed, whatever it was changed to.
+        odd = [f"{k} {_shown(recipe.get(k))}" for k in keys if k not in expected or recipe.get(k) != expected[k]]
+        return [f"another recipe ({', '.join(odd)})"] if odd else []
 
 
 def _counted(what: str, ours: int, published: int | None) -> str:
@@ -82,17 +92,6 @@ def _counted(what: str, ours: int, published: int | None) -> str:
 
 def _archive(answer: Answer, paper: Paper) -> str:
     return paper.data[answer.data].archive if answer.data else ""
-
-
-def _changed(note: ArmNote, answer: Answer, paper: Paper) -> list[str]:
-    """Keys of a recipe that are neither the method's own nor the paper's."""
-    expected = {**answer.recipe, **answer.as_in_paper}
-    keys = [*note.changed, *(key for key in answer.as_in_paper if key not in note.changed)]
-    odd = [k for k in keys if k not in ("epochs", *paper.machine) and note.recipe.get(k) != expected.get(k, _ABSENT)]
-    return [f"another recipe ({', '.join(f'{key} {_shown(note.recipe.get(key))}' for key in odd)})"] if odd else []
-
-
-_ABSENT = object()
 
 
 def _shown(value: Any) -> str:
