@@ -54,6 +54,29 @@ def test_it_runs_to_the_report(finished):
     assert "auto (s2) was trained without labels on" in html
 
 
+def test_autoencoders_are_scored_and_drawn(finished):
+    results = finished / "results/mini_supervised"
+    scores = pd.read_parquet(results / "reconstruction/images.parquet")
+    means = scores[scores["encoder"] == ""]
+    arms = {("auto", "trained"), ("auto", "untrained"), ("auto_d", "trained"), ("auto_d", "untrained")}
+    for metric, floor in (("l1", "mean train chip"), ("ssim", "mean train chip"), ("svm", "majority class")):
+        own = means[means["metric"] == metric]
+        assert set(zip(own["arm"], own["init"], strict=True)) == {*arms, (floor, "")}
+        assert (own["low"] <= own["value"]).all() and (own["value"] <= own["high"]).all()
+    html = (results / "report/index.html").read_text()
+    assert 'id="reconstruction"' in html and 'id="fig-reconstruction-images"' in html
+    table = pd.read_csv(results / "report/tables/reconstruction-images.csv")
+    own = table[table["weights"] == "trained"].set_index("arm")["conditioning"]
+    assert own.to_dict() == {"auto": "plain", "auto_d": "CBN, decoder only"}
+
+
+def test_classes_are_drawn(finished):
+    html = (finished / "results/mini_supervised/report/index.html").read_text()
+    for name in ("regions", "one-class"):
+        assert f'id="fig-classes-classes-{name}"' in html
+    assert len(re.findall(r'id="fig-classes-classes-gradcam-\w+"', html)) == 2
+
+
 def test_published_numbers_stand_beside_the_scores(finished):
     results = finished / "results/mini_supervised"
     cells = pd.read_parquet(results / "ledger.parquet").set_index(["table", "row", "column"])
@@ -76,29 +99,6 @@ def test_published_numbers_stand_beside_the_scores(finished):
     assert cells.loc[("sec4.5", "cbn_shuffled", "acc_sup"), "arm"] == "shuffled"
     html = (results / "report/index.html").read_text()
     assert 'id="table-ledger"' in html and "55 numbers: 0 reproduced, 0 not reproduced" in html
-
-
-def test_autoencoders_are_scored_and_drawn(finished):
-    results = finished / "results/mini_supervised"
-    scores = pd.read_parquet(results / "reconstruction/images.parquet")
-    means = scores[scores["encoder"] == ""]
-    arms = {("auto", "trained"), ("auto", "untrained"), ("auto_d", "trained"), ("auto_d", "untrained")}
-    for metric, floor in (("l1", "mean train chip"), ("ssim", "mean train chip"), ("svm", "majority class")):
-        own = means[means["metric"] == metric]
-        assert set(zip(own["arm"], own["init"], strict=True)) == {*arms, (floor, "")}
-        assert (own["low"] <= own["value"]).all() and (own["value"] <= own["high"]).all()
-    html = (results / "report/index.html").read_text()
-    assert 'id="reconstruction"' in html and 'id="fig-reconstruction-images"' in html
-    table = pd.read_csv(results / "report/tables/reconstruction-images.csv")
-    own = table[table["weights"] == "trained"].set_index("arm")["conditioning"]
-    assert own.to_dict() == {"auto": "plain", "auto_d": "CBN, decoder only"}
-
-
-def test_classes_are_drawn(finished):
-    html = (finished / "results/mini_supervised/report/index.html").read_text()
-    for name in ("regions", "one-class"):
-        assert f'id="fig-classes-classes-{name}"' in html
-    assert len(re.findall(r'id="fig-classes-classes-gradcam-\w+"', html)) == 2
 
 
 def test_only_the_scores_read_test_labels(finished):

@@ -58,6 +58,11 @@ def recipe(**content):
     return recipe_json(content)
 
 
+def ledger_files(kind=""):
+    """What the papers published beside ours, where the study names papers."""
+    return [f"{ROOT}/ledger{kind}.parquet"] if STUDY.papers else []
+
+
 def stores(collection, kind="chips"):
     """The sealed stores of a collection's modalities or label layers."""
     layers = NAMES[collection].modalities if kind == "chips" else NAMES[collection].labels
@@ -238,8 +243,3 @@ def reconstruction_files(kind=""):
 def class_files(kind=""):
     """One file of every evaluation of heads."""
     return [f"{ROOT}/classes/{v.name}{kind}.parquet" for v in STUDY.classifications]
-
-
-def ledger_files(kind=""):
-    """What the papers published beside ours, where the study names papers."""
-    return [f"{ROOT}/ledger{kind}.parquet"] if STUDY.papers else []

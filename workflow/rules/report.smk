@@ -135,13 +135,12 @@ rule write_report:
         recipe=recipe(**report_recipe(STUDY).model_dump(mode="json")),
         code=code("write-report"),
     shell:
-        "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
+        "python -m terraprobe write-report --ledger {input.ledger} --claim-ledger {input.claim_ledger}"
+        " --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"
         " --class-regions {input.class_regions} --class-pools {input.class_pools} --attributions {input.attributions}"
         " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
-        " --images {input.images} --leakage {input.leakage} --ledger {input.ledger}"
-        " --claim-ledger {input.claim_ledger}"
-        " --recipe {params.recipe:q} --code {params.code}"
+        " --images {input.images} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

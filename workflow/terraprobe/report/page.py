@@ -45,14 +45,17 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 
 
 def write_report(
-    *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
+    *, ledger: Ins, claim_ledger: Ins,
+    chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
     class_pools: Ins, attributions: Ins, reconstruction: Ins, reconstruction_differences: Ins, images: Ins,
-    leakage: Ins, ledger: Ins, claim_ledger: Ins, recipe: ReportRecipe, page: Out,
+    leakage: Ins, recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
     Args:
+        ledger: of `write_ledger` where the study names papers; nothing elsewhere.
+        claim_ledger: of `write_ledger`, likewise.
         chips: `chips.parquet` of every collection.
         labels: `labels.parquet` of every collection that has labels.
         specs: `spec.json` of every chip store and label store.
@@ -73,8 +76,6 @@ def write_report(
         reconstruction_differences: differences of `score_reconstruction`, likewise.
         images: of `reconstruct_chips`, `<evaluation>/<encoder>.npz` of the first seed of every autoencoder.
         leakage: `leakage.json` of every collection.
-        ledger: of `write_ledger` where the study names papers; nothing elsewhere.
-        claim_ledger: of `write_ledger`, likewise.
         recipe: what the study says about itself.
         page: HTML; `tables/*.csv`, `figures/*.{svg,png}` and, of trainings with labels, `cost/` are written beside it.
 
@@ -83,6 +84,8 @@ def write_report(
     """
     material = Material(
         recipe=recipe,
+        ledger=_concat(ledger),
+        claim_ledger=_concat(claim_ledger),
         collections=read_collections(recipe.collections, chips, labels, specs, leakage),
         encoders=read_encoders(recipe.encoders, cards, histories),
         summary=read_table(summary),
@@ -98,8 +101,6 @@ def write_report(
         reconstruction=_concat(reconstruction),
         reconstruction_differences=_concat(reconstruction_differences),
         images=_by_evaluation(images),
-        ledger=_concat(ledger),
-        claim_ledger=_concat(claim_ledger),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -120,11 +121,11 @@ def write_report(
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
     }
+    tables += content["published"]["tables"] if content["published"] else []
     tables += [item["table"] for item in content["headlines"] if item["table"]]
     tables += [item["table"] for item in (*content["pools"], *content["class_pools"])]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
-    tables += content["published"]["tables"] if content["published"] else []
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
@@ -141,8 +142,9 @@ def write_report(
 def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
     filled = {
+        "published": recipe.papers,
         "classes": recipe.classifications, "reconstruction": recipe.reconstructions, "fewshot": recipe.evaluations,
-        "scores": recipe.evaluations, "published": recipe.papers,
+        "scores": recipe.evaluations,
     }  # fmt: skip
     return {anchor for anchor, entries in filled.items() if not entries}
 

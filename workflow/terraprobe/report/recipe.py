@@ -40,12 +40,12 @@ def report_recipe(study: Study) -> ReportRecipe:
         study=study.study,
         title=study.title or study.study,
         about=ABOUT + labelled + (warning if any(simulated) else ""),
+        papers=tuple(study.papers),
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(_evaluation(e) for e in study.forests),
         classifications=tuple(_classification(e, study) for e in study.classifications),
         reconstructions=tuple(_reconstruction(e, study) for e in study.reconstructions),
-        papers=tuple(study.papers),
         pools=tuple(PoolNote(**_pool(pool, study)) for pool in study.pools if not study.of_heads(pool)),
         class_pools=tuple(
             ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_heads(pool)

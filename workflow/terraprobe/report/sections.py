@@ -45,6 +45,8 @@ class Material:
 
     Attributes:
         recipe: what the study says about itself.
+        ledger: of `write_ledger`.
+        claim_ledger: of `write_ledger`.
         collections: in the recipe's order.
         encoders: in the recipe's order.
         summary: of `gather_scores`.
@@ -60,11 +62,11 @@ class Material:
         reconstruction: scores of `score_reconstruction`, of every evaluation of autoencoders.
         reconstruction_differences: of `score_reconstruction`.
         images: of `reconstruct_chips`, by evaluation and encoder.
-        ledger: of `write_ledger`.
-        claim_ledger: of `write_ledger`.
     """
 
     recipe: ReportRecipe
+    ledger: pd.DataFrame
+    claim_ledger: pd.DataFrame
     collections: Sequence[Collection]
     encoders: Sequence[TrainedEncoder]
     summary: pd.DataFrame
@@ -80,8 +82,6 @@ class Material:
     reconstruction: pd.DataFrame
     reconstruction_differences: pd.DataFrame
     images: Mapping[str, Mapping[str, Archive]]
-    ledger: pd.DataFrame
-    claim_ledger: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
