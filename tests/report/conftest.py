@@ -52,6 +52,7 @@ RECIPE = ReportRecipe(
         EvaluationNote(name="forest_scene", title="Few-shot forests on Scene", collection="scene"),
         EvaluationNote(name="forest_sim", title="Few-shot forests on Simland", collection="sim"),
     ),
+    papers=("bioclim",),
     pools=(
         PoolNote(name="both", title="Both places", evaluations=("forest_scene", "forest_sim"), simulated=True),
     ),
@@ -97,6 +98,8 @@ class Study:
             "pooled": root / "pooled.parquet",
             "optimism": root / "optimism.parquet",
             "leakage": sorted(root.glob("collections/*/leakage.json")),
+            "ledger": [root / "ledger.parquet"],
+            "claim_ledger": [root / "ledger.claims.parquet"],
         }
 
 
@@ -150,6 +153,7 @@ def fabricate(root: Path, rows: int = 10, columns: int = 12, places: int = 80) -
         scores.append(scored[0])
         blocks.append(scored[1])
     write_scores(root, scores, blocks)
+    write_ledgers(root)
     project_embeddings(
         embeddings=sorted(root.glob("embeddings/*/*.parquet")),
         recipe=ProjectionRecipe(max_points=120, perplexity=20),
@@ -334,3 +338,21 @@ def write_scores(root: Path, scores: list[pd.DataFrame], blocks: list[pd.DataFra
         optimism=sorted((root / "optimism").glob("*.parquet")),
         gaps=root / "optimism.parquet",
     )
+
+
+def write_ledgers(root: Path) -> None:
+    """Published numbers and claims beside scores, one of each verdict."""
+    answered = {"value": 96.1234567, "low": 95.1, "high": 97.2, "sd": 0.3, "over": "runs", "evaluation": "forest_sim",
+                "arm": "clip3_sim", "data": "simulated", "chips": 320, "epochs": 20, "runs": 1}  # fmt: skip
+    verdicts = ("reproduced", "not reproduced", "not comparable", "not run")
+    cells = [
+        {"paper": "bioclim", "table": "1", "row": "cbn", "column": f"column_{k}", "published": 96.93,
+         "spread": np.nan if k else 0.61, **answered, "verdict": verdict, "why": "simulated data; 1 runs, the paper 10"}
+        for k, verdict in enumerate(verdicts)
+    ]  # fmt: skip
+    cells[-1] |= {**dict.fromkeys(("value", "low", "high", "sd", "chips", "epochs", "runs"), np.nan),
+                  **dict.fromkeys(("over", "evaluation", "arm", "data"), "")}  # fmt: skip
+    said = {"paper": "bioclim", "id": "cbn_above_plain", "where": "Table 1", "sentence": "CBN is better.",
+            "test": "higher", "scores": 1, "rival": "clip3_s2", "holds": "yes"}  # fmt: skip
+    write_table(root / "ledger.parquet", pd.DataFrame(cells))
+    write_table(root / "ledger.claims.parquet", pd.DataFrame([{**cells[2], **said}]))

@@ -95,6 +95,30 @@ def test_classes_are_drawn(finished):
     assert len(re.findall(r'id="fig-classes-classes-gradcam-\w+"', html)) == 2
 
 
+def test_published_numbers_stand_beside_the_scores(finished):
+    results = finished / "results/mini_supervised"
+    cells = pd.read_parquet(results / "ledger.parquet").set_index(["table", "row", "column"])
+    assert len(cells) == 55 and set(cells["verdict"]) == {"not comparable", "not run"}
+    heads = pd.read_parquet(results / "classes/classes.parquet")
+    autos = pd.read_parquet(results / "reconstruction/images.parquet")
+    for scores, column, of_arm in (
+        (heads, "acc_sup", {"plain": "plain", "cbn": "cbn"}),
+        (heads, "acc_ssl", {"plain": "started"}),
+        (autos, "svm_acc", {"plain": "auto", "cbn_decoder_only": "auto_d"}),
+    ):
+        metric = "svm" if column == "svm_acc" else "accuracy"
+        means = scores[(scores["encoder"] == "") & (scores["metric"] == metric)]
+        means = means[means["init"] == "trained"] if "init" in means else means
+        table = "4" if column == "svm_acc" else "1"
+        for row, arm in of_arm.items():
+            cell, score = cells.loc[(table, row, column)], means[means["arm"] == arm].iloc[0]
+            assert cell["arm"] == arm
+            assert [cell[k] for k in ("value", "low", "high")] == [100 * score[k] for k in ("value", "low", "high")]
+    assert cells.loc[("sec4.5", "cbn_shuffled", "acc_sup"), "arm"] == "shuffled"
+    html = (results / "report/index.html").read_text()
+    assert 'id="table-ledger"' in html and "55 numbers: 0 reproduced, 0 not reproduced" in html
+
+
 def test_only_the_scores_read_test_labels(finished):
     results = finished / "results/mini_supervised"
     for name in AUTOS:

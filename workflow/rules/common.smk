@@ -1,5 +1,6 @@
 """The checked study, where its files lie, recipes and code digests, and all input functions."""
 
+import os
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -12,6 +13,7 @@ from terraprobe.cli import recipe_json, stage_module
 from terraprobe.devices import count_gpus
 from terraprobe.digest import code_digest
 from terraprobe.errors import TerraprobeError
+from terraprobe.ledger.notes import ledger_recipe
 from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
 from terraprobe.sources import read_sources
@@ -25,6 +27,7 @@ try:
 except TerraprobeError as error:
     raise WorkflowError(str(error)) from None
 
+SHIPPED = os.path.relpath(Path(workflow.basedir, "resources"))  # small tables that come with the workflow
 ROOT = f"results/{STUDY.study}"
 COLLECTION = f"{ROOT}/collections/{{collection}}"
 DOWNLOADS = "resources/downloads"
@@ -69,6 +72,11 @@ def check_credentials():
     absent = {layer for name, layer, shard in wanted if not Path(manifest(name, shard, layer)).exists()}
     if missing := missing_credentials(absent):
         raise WorkflowError("\n".join(missing))
+
+
+def ledger_files(kind=""):
+    """What the papers published beside ours, where the study names papers."""
+    return [f"{ROOT}/ledger{kind}.parquet"] if STUDY.papers else []
 
 
 def stores(collection, kind="chips"):

@@ -58,6 +58,43 @@ rule project_embeddings:
         " --code {params.code} --projections {output.projections} 2>&1 | tee -i {log} >&2"
 
 
+rule write_ledger:
+    """Every published number and worded claim of the study's papers beside ours."""
+    input:
+        published=f"{SHIPPED}/published_results.csv",
+        answers=f"{SHIPPED}/published_answers.yaml",
+        claims=f"{SHIPPED}/published_claims.yaml",
+        cards=[f"{ROOT}/encoders/{e.name}/card.json" for e in STUDY.members],
+        histories=[f"{ROOT}/encoders/{e.name}/history.parquet" for e in STUDY.members],
+        classes=class_files(),
+        class_differences=class_files(".differences"),
+        reconstruction=reconstruction_files(),
+        reconstruction_differences=reconstruction_files(".differences"),
+        summary=f"{ROOT}/summary.parquet",
+    output:
+        ledger=f"{ROOT}/ledger.parquet",
+        claim_ledger=f"{ROOT}/ledger.claims.parquet",
+    log:
+        f"{ROOT}/logs/write_ledger/all.log",
+    benchmark:
+        f"{ROOT}/benchmarks/write_ledger/all.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=recipe(**ledger_recipe(STUDY).model_dump(mode="json")),
+        code=code("write-ledger"),
+    shell:
+        "python -m terraprobe write-ledger --published {input.published} --answers {input.answers}"
+        " --claims {input.claims} --cards {input.cards} --histories {input.histories} --classes {input.classes}"
+        " --class-differences {input.class_differences} --reconstruction {input.reconstruction}"
+        " --reconstruction-differences {input.reconstruction_differences} --summary {input.summary}"
+        " --recipe {params.recipe:q} --code {params.code} --ledger {output.ledger}"
+        " --claim-ledger {output.claim_ledger} 2>&1 | tee -i {log} >&2"
+
+
 rule write_report:
     """One offline page."""
     input:
@@ -89,6 +126,8 @@ rule write_report:
         segmentation_differences=segmentation_files(".differences"),
         pixel_maps=segmented_maps(),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
+        ledger=ledger_files(),
+        claim_ledger=ledger_files(".claims"),
     output:
         page=f"{ROOT}/report/index.html",
     log:
@@ -104,7 +143,8 @@ rule write_report:
         recipe=recipe(**report_recipe(STUDY).model_dump(mode="json")),
         code=code("write-report"),
     shell:
-        "python -m terraprobe write-report --chips {input.chips} --labels {input.labels} --specs {input.specs}"
+        "python -m terraprobe write-report --ledger {input.ledger} --claim-ledger {input.claim_ledger}"
+        " --chips {input.chips} --labels {input.labels} --specs {input.specs}"
         " --cards {input.cards} --histories {input.histories} --projections {input.projections}"
         " --scores {input.scores} --summary {input.summary} --differences {input.differences} --pooled {input.pooled}"
         " --optimism {input.optimism} --classes {input.classes} --class-differences {input.class_differences}"

@@ -57,6 +57,7 @@ STAGES = {
     "score-mlp": "terraprobe.probes.mlp_scores:score_mlp",
     "pool-mlp": "terraprobe.probes.mlp_pools:pool_mlp",
     "gather-scores": "terraprobe.probes.scores:gather_scores",
+    "write-ledger": "terraprobe.ledger.stage:write_ledger",
     "project-embeddings": "terraprobe.report.projection:project_embeddings",
     "write-report": "terraprobe.report.page:write_report",
 }
@@ -73,6 +74,8 @@ COMMANDS = {
     "trace": "terraprobe.trace:trace_command",
     "verify": "terraprobe.trace:verify_command",
     "compare": "terraprobe.compare:compare_command",
+    "export": "terraprobe.export:export_command",
+    "search": "terraprobe.search:search_command",
 }
 """Commands for people: functions of the remaining arguments that return an exit status."""
 
@@ -202,7 +205,11 @@ def _usage() -> str:
         "  times FOLDER            wall time and memory by stage of a finished run\n"
         "  trace PATH              where a file came from, back to raw files; what no longer fits is named\n"
         "  verify FOLDER           every file below a results folder against its record\n"
-        "  compare A B [--exact]   what differs between two results folders, scores with paired intervals\n\n"
+        "  compare A B [--exact]   what differs between two results folders, scores with paired intervals\n"
+        "  export FOLDER --encoder NAME --output DIR\n"
+        "                          an encoder (safetensors, card) and its embeddings (GeoParquet), to share\n"
+        "  search FOLDER --chip ID\n"
+        "                          the chips most like one, by their embeddings\n\n"
         f"Stages, as the rules call them (terraprobe STAGE --help):\n{stages}\n\n"
         "The whole pipeline: snakemake --cores all [--configfile studies/FILE.yaml]\n"
     )

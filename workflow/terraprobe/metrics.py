@@ -188,14 +188,25 @@ def epochs_to(level: float, curves: Sequence[NDArray[np.float64]]) -> float:
     if longest == 0:
         return float("nan")
     mean = np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
-    reached = np.flatnonzero(mean >= level)
-    if not len(reached):
-        return float("nan")
-    last = int(reached[0])
-    if last == 0:
-        return 1.0
-    below, above = mean[last - 1], mean[last]
-    return float(last + (level - below) / (above - below))
+    return float(first_crossing(level, mean[None])[0])
+
+
+def first_crossing(level: float, curves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """After how many epochs each curve first reaches a level, interpolated between epochs.
+
+    Args:
+        level: the level.
+        curves: (curve, epoch).
+
+    Returns:
+        (curve,): 1 where the first epoch reaches it; NaN where none does.
+    """
+    reached = curves >= level
+    last = np.argmax(reached, axis=1)
+    rows = np.arange(len(curves))
+    below, above = curves[rows, np.maximum(last - 1, 0)], curves[rows, last]
+    step = np.divide(level - below, above - below, out=np.zeros(len(curves)), where=last > 0)
+    return np.where(reached.any(axis=1), np.where(last > 0, last + step, 1.0), np.nan)
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

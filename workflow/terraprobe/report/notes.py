@@ -206,6 +206,7 @@ class ReportRecipe(Recipe):
         class_pools: of heads, in the order of the page.
         mlp_probes: in the order of the page.
         mlp_pools: of MLPs, in the order of the page.
+        papers: whose published numbers stand beside ours.
     """
 
     study: str
@@ -221,3 +222,4 @@ class ReportRecipe(Recipe):
     class_pools: tuple[ClassPoolNote, ...] = ()
     mlp_probes: tuple[MlpNote, ...] = ()
     mlp_pools: tuple[ClassPoolNote, ...] = ()
+    papers: tuple[str, ...] = ()

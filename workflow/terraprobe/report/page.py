@@ -28,6 +28,7 @@ from terraprobe.report.sections import (
     pictures,
     pools,
     provenance,
+    published,
     reconstructions,
     segmentations,
 )
@@ -39,6 +40,7 @@ CONTENTS = (
     ("reconstruction", "Reconstruction"), ("segmentation", "Pixels"), ("places", "Where"),
     ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"), ("fewshot", "Few labels"),
     ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"), ("missing", "Missing"),
+    ("published", "Published"),
     ("provenance", "Provenance"),
 )  # fmt: skip
 """Anchor and short title of every section, in order; those of `_absent` are left out."""
@@ -47,7 +49,8 @@ _LIBRARIES = ("terraprobe", "torch", "scikit-learn", "rasterio", "numpy", "panda
 
 
 def write_report(
-    *, chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
+    *, ledger: Ins, claim_ledger: Ins,
+    chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
     class_pools: Ins, attributions: Ins, mlp: Ins, mlp_differences: Ins, mlp_curves: Ins, mlp_pools: Ins,
     reconstruction: Ins, reconstruction_differences: Ins, images: Ins, segmentation: Ins, segmentation_classes: Ins,
@@ -56,6 +59,8 @@ def write_report(
     """Write the report of a study.
 
     Args:
+        ledger: of `write_ledger` where the study names papers; nothing elsewhere.
+        claim_ledger: of `write_ledger`, likewise.
         chips: `chips.parquet` of every collection.
         labels: `labels.parquet` of every collection that has labels.
         specs: `spec.json` of every chip store and label store.
@@ -92,6 +97,8 @@ def write_report(
     """
     material = Material(
         recipe=recipe,
+        ledger=_concat(ledger),
+        claim_ledger=_concat(claim_ledger),
         collections=read_collections(recipe.collections, chips, labels, specs, leakage),
         encoders=read_encoders(recipe.encoders, cards, histories),
         summary=read_table(summary),
@@ -133,10 +140,12 @@ def write_report(
         "reconstructions": reconstructions(material, gallery),
         "segmentations": segmentations(material, gallery),
         "headlines": headlines(material, gallery),
+        "published": published(material),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
     }
+    tables += content["published"]["tables"] if content["published"] else []
     tables += [item["table"] for item in content["headlines"] if item["table"]]
     tables += [item["table"] for item in (*content["pools"], *content["class_pools"])]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
@@ -160,6 +169,7 @@ def write_report(
 def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
     filled = {
+        "published": recipe.papers,
         "classes": recipe.classifications, "bands": recipe.mlp_probes, "reconstruction": recipe.reconstructions,
         "segmentation": recipe.segmentations, "fewshot": recipe.evaluations, "scores": recipe.evaluations,
     }  # fmt: skip

@@ -53,6 +53,7 @@ def report_recipe(study: Study) -> ReportRecipe:
         study=study.study,
         title=study.title or study.study,
         about=ABOUT + labelled + (warning if any(simulated) else ""),
+        papers=tuple(study.papers),
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(_evaluation(e) for e in study.forests),

@@ -29,6 +29,7 @@ from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
 from terraprobe.report.inputs import Collection, TrainedEncoder, by_arm
 from terraprobe.report.leakage import draw_leakage, leakage_sentences
+from terraprobe.report.ledger import claims_table, ledger_sentences, ledger_table, verdict_counts
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, ReportRecipe
 from terraprobe.report.overview import headline_table, recipe_table, seeds_table
@@ -63,6 +64,8 @@ class Material:
 
     Attributes:
         recipe: what the study says about itself.
+        ledger: of `write_ledger`.
+        claim_ledger: of `write_ledger`.
         collections: in the recipe's order.
         encoders: in the recipe's order.
         summary: of `gather_scores`.
@@ -89,6 +92,8 @@ class Material:
     """
 
     recipe: ReportRecipe
+    ledger: pd.DataFrame
+    claim_ledger: pd.DataFrame
     collections: Sequence[Collection]
     encoders: Sequence[TrainedEncoder]
     summary: pd.DataFrame
@@ -281,6 +286,15 @@ def pools(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
         said = pool_sentences(note, rows)
         blocks.append({"note": note, "sentences": said, "pictures": drawn, "table": pool_table(note, rows)})
     return blocks
+
+
+def published(material: Material) -> dict[str, Any] | None:
+    """Counts of verdicts and both tables of what the papers published; None where the study names no paper."""
+    if not material.recipe.papers:
+        return None
+    cells, claims = material.ledger, material.claim_ledger
+    tables = [table for table in (ledger_table(cells), claims_table(claims)) if len(table.frame)]
+    return {"sentences": ledger_sentences(cells, claims), "counts": verdict_counts(cells, claims), "tables": tables}
 
 
 def provenance(material: Material) -> list[dict[str, Any]]:

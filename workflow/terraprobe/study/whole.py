@@ -38,6 +38,7 @@ class Study(Recipe):
         embedding_channels: `mean` over the valid channels, or `random`: one of them, as the paper of clip3 does.
         random_inits: how many untrained twins of each encoder stand beside it as a floor.
         tsne_chips: at most so many chips in a t-SNE picture.
+        papers: whose published numbers and claims the report sets beside this study's: bioclim, clip3, rsbyol, sscl.
         collections: where the chips come from.
         encoders: what is pretrained.
         evaluations: what is measured.
@@ -49,6 +50,7 @@ class Study(Recipe):
     embedding_channels: Literal["mean", "random"] = "mean"
     random_inits: int = Field(3, ge=0)
     tsne_chips: int = Field(2000, ge=10)
+    papers: list[Literal["bioclim", "clip3", "rsbyol", "sscl"]] = []
     collections: list[AnyCollection] = Field(min_length=1)
     encoders: list[EncoderEntry] = Field(min_length=1)
     evaluations: list[AnyEvaluation] = Field(min_length=1)

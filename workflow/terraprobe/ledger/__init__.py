@@ -1,0 +1,1 @@
+"""The claim ledger: every published number and worded claim of a paper beside ours."""
