@@ -74,13 +74,16 @@ def read_classes(path: Path, label: str, chip_ids: NDArray[Any]) -> NDArray[Any]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if not len(chip_ids):
+        return np.array([], str)
     try:
         table = pq.read_table(path, columns=["chip_id", label], filters=[("chip_id", "in", chip_ids.tolist())])
         known = dict(zip(table["chip_id"].to_pylist(), table[label].to_pylist(), strict=True))
     except FileNotFoundError as error:
         raise TerraprobeError(f"{path}: not found. Run the stage that makes it (snakemake {path}).") from error
     except (pa.ArrowInvalid, KeyError, OSError) as error:
-        raise TerraprobeError(f"{path}: no chip-level classes {label} ({error}). Delete it and run again.") from error
+        said = str(error).partition("\n")[0]
+        raise TerraprobeError(f"{path}: no chip-level classes {label} ({said}). Delete it and run again.") from error
     return np.array([known.get(chip) or "" for chip in chip_ids.tolist()], str)
 
 

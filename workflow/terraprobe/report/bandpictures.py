@@ -71,7 +71,7 @@ def _dots(ax: Any, own: pd.DataFrame, y: float, colour: str) -> None:
         trained = row["init"] == TRAINED
         if trained:
             ax.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
-        ax.plot(row["value"], y, "o", ms=4.5, mec=colour, mew=1.2, color=colour if trained else PAPER, zorder=4)
+        ax.plot(row["value"], y, "o", ms=4.5, mec=colour, mew=1.2, mfc=colour if trained else "none", zorder=4)
 
 
 def _tidy(ax: Any) -> None:
