@@ -126,6 +126,17 @@ def test_two_channels_of_a_chip_enter_the_first_stage_cropped_alike(land, pool):
     assert not any((part["dn"] == POISON).any() for name, part in batch.items() if name != "draws")
 
 
+def test_the_first_stage_is_watched_at_a_pixel(pool):
+    method = build(UniFeat, UniFeatRecipe, TINY_UNIFEAT, pool)
+    method.network.eval()
+    chips, _, batch = fetch(method, pool)
+    pixels = method.encoder.pixels(method.images(batch))
+    ((name, (features, present)),) = method.embed(batch).items()
+    assert (name, features.shape, bool(present.all())) == ("encoder", (len(chips), 2), True)
+    middle = pixels.shape[-1] // 2
+    torch.testing.assert_close(features, pixels[: len(chips), :, middle, middle])
+
+
 def test_crops_have_every_side(pool):
     method = build(UniFeat, UniFeatRecipe, {**TINY_UNIFEAT, "crop_px": [8, 9]}, pool)
     assert {method.images(fetch(method, pool, seed=seed)[2]).shape[-1] for seed in range(12)} == {8, 9}

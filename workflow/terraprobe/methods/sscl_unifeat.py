@@ -84,7 +84,11 @@ class UniFeat(JointMethod):
         Note("projection head", "1x1 convolution, dropped later", Source("P", "sec. 4 UniFeat")),
         Note("usable chip", "two channels at least half observed", Source("D", "DFC2020 has no gaps")),
         Note("embedding", "features of all channels, averaged over the pixels", Source("D", "the paper has none")),
-        Note("watched for collapse", "features of one drawn channel, averaged", Source("D", "the paper has none")),
+        Note(
+            "watched for collapse",
+            "features of one drawn channel at the middle pixel",
+            Source("D", "the paper has none"),
+        ),
         *SHARED_NOTES,
     )
 
@@ -156,10 +160,15 @@ class UniFeat(JointMethod):
         return images
 
     def embed(self, batch: Batch) -> "dict[str, tuple[Tensor, Tensor]]":
-        """Mean features of the first drawn channel of each chip."""
+        """Features of the first drawn channel of each crop, at its middle pixel.
+
+        The loss tells pixels apart and lets their mean go: twelve epochs left .07 of a spread of .2 between means, and
+        .4 of .7 between pixels.
+        """
         import torch
 
-        z = self.encoder(self.images(batch)[: len(batch["draws"]["from_one"])]).float()
+        pixels = self.encoder.pixels(self.images(batch)[: len(batch["draws"]["from_one"])])
+        z = pixels[:, :, pixels.shape[2] // 2, pixels.shape[3] // 2].float()
         return {SHARED: (z, torch.ones(len(z), dtype=torch.bool, device=z.device))}
 
     def loss(self, batch: Batch) -> "Tensor":
