@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_table
 from terraprobe.collections.chiptable import EARTH_RADIUS_M, chip_centres, number_labels, unit_sphere
-from terraprobe.embed import CONCAT
+from terraprobe.towers import CONCAT
 from terraprobe.errors import TerraprobeError
 
 if TYPE_CHECKING:
