@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_table
 from terraprobe.collections.chiptable import EARTH_RADIUS_M, chip_centres, number_labels, unit_sphere
-from terraprobe.towers import CONCAT
 from terraprobe.errors import TerraprobeError
+from terraprobe.towers import CONCAT
 
 if TYPE_CHECKING:
     import pandas as pd
