@@ -57,6 +57,8 @@ rule segment_chips:
         f"{ROOT}/logs/segment_chips/{{evaluation}}-{{encoder}}.log",
     benchmark:
         f"{ROOT}/benchmarks/segment_chips/{{evaluation}}-{{encoder}}.tsv"
+    wildcard_constraints:
+        encoder="(?!floors$)[a-z][a-z0-9_]*",  # their table has a rule of its own
     conda:
         ENVIRONMENT
     threads: 1
