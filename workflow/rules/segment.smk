@@ -58,7 +58,7 @@ rule segment_chips:
     benchmark:
         f"{ROOT}/benchmarks/segment_chips/{{evaluation}}-{{encoder}}.tsv"
     wildcard_constraints:
-        encoder="(?!floors$)[a-z][a-z0-9_]*",  # their table has a rule of its own
+        encoder=r"(?!floors\b)[a-z][a-z0-9_]*",  # their table has a rule of its own
     conda:
         ENVIRONMENT
     threads: 1
