@@ -1,9 +1,6 @@
 """Classes of pixels: heads on the features of frozen or fine-tuned encoders, and floors without any network."""
 
 
-ruleorder: segment_floors > segment_chips
-
-
 rule select_segmentation:
     """Choose each probe's learning rate on validation chips; no test pixel's label is read."""
     input:
