@@ -65,6 +65,14 @@ def test_byol_learns_from_pairs_and_its_restart_is_an_encoder(results):
     assert (encoders / "byol/encoder.safetensors").read_bytes() != restart.read_bytes()
 
 
+def test_byols_features_label_the_pixels_of_test_chips(results):
+    called = pd.read_parquet(results / "segmentation/pixels/byol.parquet")
+    trained = called[called["init"] == "trained"]
+    assert set(zip(trained["tower"], trained["band"], strict=True)) == {("ms", "B04"), ("sar", "VV")}
+    assert (trained["n_train"] == 98).all()
+    assert trained.groupby("band")["pixels"].sum().le(59 * 32 * 32).all() and trained["pixels"].gt(0).all()
+
+
 def test_the_page_calls_the_collection_real_and_the_readers_own(results):
     page = (results / "report/index.html").read_text()
     assert "A folder of your own GeoTIFFs: 4 of s2_l2a, 4 of s1_grd, 4 of lulc." in page
