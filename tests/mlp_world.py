@@ -54,7 +54,13 @@ def answers(truth, wrong, rng):
 
 def score(world, **changes):
     """`score_mlp`; returns its tables by name."""
-    told = {"evaluation": "e", "collection": "land", "label": "cover_class", "arms": ARMS, "resamples": 300}
+    told = {
+        "evaluation": "e",
+        "collection": "land",
+        "label": "cover_class",
+        "arms": tuple(ARMS.items()),
+        "resamples": 300,
+    }
     outputs = {name: world / f"{name}.parquet" for name in ("scores", "differences", "samples", "curves")}
     score_mlp(
         called=sorted(world.glob("mlp/*.npz")), selections=sorted(world.glob("mlp/*.json")),

@@ -7,9 +7,10 @@ from sklearn.metrics import f1_score
 
 from mlp_world import ARMS, BLOCKS, CLASSES, DRAWS, PER_BLOCK, score, write_world
 from terraprobe.artifacts import read_arrays, read_json, read_table, write_arrays, write_json, write_table
+from terraprobe.cli import recipe_json
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.mlp_pools import MlpPoolRecipe, pool_mlp
-from terraprobe.probes.mlp_scores import FALSE_POSITIVES, roc_curve
+from terraprobe.probes.mlp_scores import FALSE_POSITIVES, MlpScoresRecipe, roc_curve
 from terraprobe.statistics import block_weights, stream_seed
 
 
@@ -81,7 +82,7 @@ def test_the_interval_is_of_resampled_blocks(world):
     """One seed and one draw: nothing but blocks is resampled."""
     archive = read_arrays(world / "mlp/good_s0.called.npz")
     write_arrays(world / "mlp/good_s0.called.npz", {k: v if v.dtype.kind == "U" else v[:1] for k, v in archive.items()})
-    scores = score(world, arms={"good": ("good_s0",)}, seed=5)["scores"]
+    scores = score(world, arms=(("good", ("good_s0",)),), seed=5)["scores"]
     labels = read_table(world / "labels.parquet")["cover_class"]
     truth, block = labels.to_numpy(), np.arange(len(labels)) // PER_BLOCK
     called = np.array(CLASSES)[archive["0"][0].argmax(axis=1)]
@@ -142,8 +143,17 @@ def test_pairs_are_of_the_same_blocks_and_views(world):
     assert np.isnan(row(differences, arm="bad", rival="good", group="sar", view="")["p_views"])
 
 
+def test_a_pair_is_the_later_arm_minus_the_earlier_one(world):
+    """Whatever their names: a mapping would come sorted."""
+    told = {"evaluation": "e", "collection": "land", "label": "c", "arms": [["bad", ["bad_s0"]], ["a", ["good_s0"]]]}
+    recipe = MlpScoresRecipe.model_validate_json(recipe_json(told))
+    pairs = score(world, arms=recipe.arms)["differences"].query("rival_init == 'trained'")
+    assert set(zip(pairs["arm"], pairs["rival"], strict=True)) == {("a", "bad")}
+    assert (pairs["difference"] > 0).all()
+
+
 def test_an_arm_against_itself_does_not_differ(world):
-    differences = score(world, arms={"good": ARMS["good"], "again": ARMS["good"]})["differences"]
+    differences = score(world, arms=(("good", ARMS["good"]), ("again", ARMS["good"])))["differences"]
     pair = differences[(differences["arm"] == "again") & (differences["rival"] == "good")]
     assert len(pair) == 6 and (pair[["difference", "low", "high"]] == 0).all(axis=None)
 
@@ -187,7 +197,7 @@ def test_what_cannot_be_pooled_is_one_sentence(tmp_path):
 
 def test_what_cannot_be_scored_is_one_sentence(world):
     with pytest.raises(TerraprobeError, match="no answers of gone among"):
-        score(world, arms={"gone": ("gone",)})
+        score(world, arms=(("gone", ("gone",)),))
     labels = read_table(world / "labels.parquet")
     write_table(world / "labels.parquet", labels.assign(cover_class="moss"))
     with pytest.raises(TerraprobeError, match="no test chip of land has a cover_class that a train chip has too"):

@@ -194,7 +194,7 @@ def test_it_learns_what_a_band_shows(land, encoder, tmp_path):
             judged = np.isfinite(called[str(k)]).all(axis=(0, 2)) & known
             named = np.array(selection["classes"])[called[str(k)][:, judged].argmax(axis=2)]
             right += (named == labels[judged].to_numpy(str)).ravel().tolist()
-    assert len(right) > 80 and np.mean(right) > 0.7
+    assert len(right) > 80 and np.mean(right) > 0.5
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ class MlpScoresRecipe(Recipe):
         evaluation: its name.
         collection: whose chips.
         label: chip-level classes, one a chip.
-        arms: name of each encoder entry to its encoders, one a seed.
+        arms: name of each encoder entry and its encoders, one a seed, in study order: a pair is the later one minus
+            the earlier one.
         roc: views whose ROC curves are kept; the first multispectral and the first radar one where none is named.
         resamples: of the test blocks.
         seed: of the resamples.
@@ -47,7 +48,7 @@ class MlpScoresRecipe(Recipe):
     evaluation: str
     collection: str
     label: str
-    arms: dict[str, tuple[str, ...]] = Field(min_length=1)
+    arms: tuple[tuple[str, tuple[str, ...]], ...] = Field(min_length=1)
     roc: tuple[str, ...] = ()
     resamples: int = Field(2000, ge=100)
     seed: int = 0
@@ -91,7 +92,7 @@ def score_mlp(
     if not lines:
         raise TerraprobeError(
             f"score-mlp: no test chip of {recipe.collection} has a {recipe.label} that a train chip has too and can "
-            f"be seen by all of {', '.join(recipe.arms)}. Look at labels.parquet and at the split."
+            f"be seen by all of {', '.join(name for name, _ in recipe.arms)}. Look at labels.parquet and at the split."
         )
     table = pd.DataFrame(lines)
     where = {"evaluation": recipe.evaluation, "collection": recipe.collection, "label": recipe.label}
@@ -162,7 +163,7 @@ class _Test:
         self.recipe = recipe
         answers = {path.name.partition(".")[0]: path for path in called}
         choices = {path.stem: read_json(path) for path in selections}
-        members = [*(m for own in recipe.arms.values() for m in own), FLOORS]
+        members = [*(m for _, own in recipe.arms for m in own), FLOORS]
         absent = [name for name in members if name not in answers or name not in choices]
         if absent:
             raise TerraprobeError(f"score-mlp: no answers of {absent[0]} among {', '.join(answers)}. Give them.")
@@ -194,8 +195,8 @@ class _Test:
 
     def _read(self, answers: dict[str, Path], choices: dict[str, Any]) -> dict[Place, dict[Arm, list[_Run]]]:
         found: dict[Place, dict[Arm, list[_Run]]] = {}
-        arms = {**self.recipe.arms, STATISTICS: (FLOORS,)}
-        for arm, member in ((arm, m) for arm, own in arms.items() for m in own):
+        arms = (*self.recipe.arms, (STATISTICS, (FLOORS,)))
+        for arm, member in ((arm, m) for arm, own in arms for m in own):
             archive = read_arrays(answers[member])
             if archive["chip_ids"].tolist() != self._chips.tolist():
                 raise TerraprobeError(f"{answers[member]}: of other test chips. Delete it and run call_mlp again.")

@@ -50,7 +50,7 @@ def mlp_scores_recipe(study: "Study", name: str) -> dict[str, Any]:
     """What `score_mlp` needs to know of a probe."""
     evaluation = study.mlp_probe(name)
     content = evaluation.model_dump(mode="json", include={"collection", "label", "roc", "resamples", "seed"})
-    return {**content, "evaluation": name, "arms": study.arms(evaluation)}
+    return {**content, "evaluation": name, "arms": list(study.arms(evaluation).items())}
 
 
 def mlp_pool_recipe(study: "Study", name: str) -> dict[str, Any]:
