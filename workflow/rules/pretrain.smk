@@ -24,11 +24,13 @@ rule pretrain_encoder:
         mem_mb=6000,
         runtime=1440,
         gpu=1,
+        # `torchrun …` or `srun …` where a training has several GPUs: docs/cluster.md. Not in its recipe.
+        launcher="",
     params:
         recipe=lambda w: recipe(**STUDY.pretrain_recipe(w.encoder)),
         code=lambda w: code("pretrain-encoder", METHODS[STUDY.encoder(w.encoder).method]),
     shell:
-        "python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --context {input.context}"
+        "{resources.launcher} python -m terraprobe pretrain-encoder --chips {input.chips} --stores {input.stores} --context {input.context}"
         " --labels {input.labels} --start {input.start} --recipe {params.recipe:q} --code {params.code} --weights {output.weights} --card {output.card}"
         " --history {output.history} 2>&1 | tee -i {log} >&2"
 

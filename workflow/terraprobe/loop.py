@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from terraprobe import ranks
 from terraprobe.checkpoints import StateFolder
 from terraprobe.encoders import write_weights
 from terraprobe.errors import TerraprobeError
@@ -23,7 +24,6 @@ from terraprobe.method import Batch, Method
 from terraprobe.pool import ChipPool
 from terraprobe.restarts import restart_path
 from terraprobe.signals import asked_to_stop
-from terraprobe.stage import progress
 
 CHECKPOINT_SECONDS = 30.0
 """Longest work that a kill can cost; longer where writing takes more than a twentieth of the time."""
@@ -79,6 +79,7 @@ class Trainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.bf16 = self.recipe.precision == "bf16" or (self.recipe.precision == "auto" and self.device.type == "cuda")
         method.network.to(self.device)
+        ranks.synchronise_batch_norms(method.network)
         self.optimiser = method.optimiser()
         self.step = 0
         self.done: list[tuple[float, float]] = []  # loss and gradient norm of this epoch's steps
@@ -99,7 +100,7 @@ class Trainer:
         """
         self._resume()
         if not self.untrained:
-            self.untrained = self._health()
+            self.untrained = ranks.of_first(self._health)
         if not self.steps:
             self._end_epoch()  # epoch 0: what training would start from
         last_write, write_seconds, clock = time.monotonic(), 0.0, time.monotonic()
@@ -110,17 +111,22 @@ class Trainer:
                     self._end_epoch()
                 self.seconds, clock = self.seconds + time.monotonic() - clock, time.monotonic()
                 pause = max(CHECKPOINT_SECONDS, write_seconds / WRITE_SHARE)
-                if asked or self._finished() or clock - last_write >= pause:
-                    self._save()
+                stop = ranks.any_of(bool(asked))
+                if stop or self._finished() or clock - last_write >= pause:
+                    if ranks.rank() == 0:
+                        self._save()
                     last_write = time.monotonic()
                     write_seconds = last_write - clock
-                if asked and not self._finished():
-                    progress(
-                        f"stopped by {asked[0]} after step {self.step} of {self.steps}; state in {self.folder.path}. "
+                if stop and not self._finished():
+                    ranks.meet()  # no process ends before the state is on disk
+                    ranks.tell(
+                        f"stopped by {asked[0] if asked else 'a signal'} after step {self.step} of {self.steps}; "
+                        f"state in {self.folder.path}. "
                         "The same command goes on from there."
                     )
                     sys.exit(EXIT_INTERRUPTED)
-        self.folder.keep_last()
+        if ranks.rank() == 0:
+            self.folder.keep_last()
         return Trained(self.best["towers"], self.best["epoch"], self.history, self.seconds)
 
     def _finished(self) -> bool:
@@ -141,7 +147,7 @@ class Trainer:
             self._drawn = epoch
             self._order = self._rng("order", epoch).permutation(self.train)
             self._draws = self._rng("draws", epoch).random((len(self.pool), self.method.draws))
-        chips = self._order[place * self.batch_size : (place + 1) * self.batch_size]
+        chips = ranks.deal(self._order[place * self.batch_size : (place + 1) * self.batch_size])
         rate = self.method.learning_rate(self.step, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -149,9 +155,10 @@ class Trainer:
         self.optimiser.zero_grad()
         loss = self._loss(self._fetch(chips, self._draws[chips]))
         loss.backward()  # type: ignore[no-untyped-call]
+        ranks.average_gradients(self.method.network.parameters())
         grads = [p.grad for p in self.method.network.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
-        value = float(loss.detach())
+        value = ranks.mean_of(float(loss.detach()))
         if not np.isfinite(value):
             raise TerraprobeError(
                 f"step {self.step + 1}, epoch {epoch + 1}: the loss is {value} at learning rate {rate:.3g}. Lower lr "
@@ -169,12 +176,12 @@ class Trainer:
         epoch = self.step // self.epoch_steps
         losses, norms = np.array(self.done or [(np.nan, np.nan)]).T
         self.done = []
-        val_loss = self._validate()
-        accuracy = {"val_accuracy": self._accuracy()} if self.method.supervised else {}
+        val_loss = ranks.of_first(self._validate)
+        accuracy = {"val_accuracy": ranks.of_first(self._accuracy)} if self.method.supervised else {}
         gain = epoch if self.method.keeps_last else accuracy.get("val_accuracy", -val_loss)
         if gain > self.best["gain"]:
             self.best = {"gain": gain, "val_loss": val_loss, "epoch": epoch, "towers": self._kept()}
-        if epoch in self.recipe.restarts:
+        if epoch in self.recipe.restarts and ranks.rank() == 0:
             write_weights(restart_path(self.folder.path, epoch), self._kept())
         row = {
             "step": self.step,
@@ -185,11 +192,11 @@ class Trainer:
             "lr": self.method.learning_rate(self.step - 1, self.steps) if self.steps else 0.0,
             "grad_norm": float(norms.mean()),
         }
-        health = self._health()
+        health = ranks.of_first(self._health)
         self.history.append(row | health_columns(health, self.untrained))
         if epoch % max(1, self.recipe.epochs // 10) == 0 or self._finished():
             told = f", validation accuracy {accuracy['val_accuracy']:.4f}" if accuracy else ""
-            progress(
+            ranks.tell(
                 f"epoch {epoch} of {self.recipe.epochs}: loss {row['loss']:.4f}, validation {val_loss:.4f}{told} "
                 f"({self.best['val_loss']:.4f} in the best epoch {self.best['epoch']}), "
                 f"effective rank {self.history[-1]['effective_rank']:.1f} "
@@ -294,7 +301,7 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        state = self.folder.load()
+        state = ranks.of_first(self.folder.load)
         if state is None:
             return
         self.method.network.load_state_dict(state["network"])
@@ -303,4 +310,4 @@ class Trainer:
         for name in ("step", "done", "history", "best", "strikes", "seconds"):
             setattr(self, name, state[name])
         torch.set_rng_state(state["torch_rng"])
-        progress(f"resumed after step {self.step} of {self.steps} from {self.folder.path}")
+        ranks.tell(f"resumed after step {self.step} of {self.steps} from {self.folder.path}")

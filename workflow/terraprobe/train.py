@@ -1,6 +1,7 @@
 """Stage `pretrain-encoder`: train one encoder by its method, keep the best checkpoint and say what it is."""
 
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError, model_validator
 
+from terraprobe import ranks
 from terraprobe.artifacts import digest, sha256_file, write_json, write_table
 from terraprobe.checkpoints import StateFolder
 from terraprobe.classlists import has_classes
@@ -20,7 +22,7 @@ from terraprobe.methods import METHODS, load_method, recipe_model
 from terraprobe.pool import ChipPool
 from terraprobe.published import LAYOUTS, load_published
 from terraprobe.restarts import restart_digests
-from terraprobe.stage import Ins, Out, Recipe, progress
+from terraprobe.stage import Ins, Out, Recipe
 from terraprobe.start import Start
 
 
@@ -85,12 +87,14 @@ def pretrain_encoder(
 
     Raises:
         TerraprobeError: a store, a table or the start does not fit, the loss is not a number, or a tower collapsed.
-        SystemExit: with status 75 after SIGTERM, SIGUSR1 or SIGINT; the same command goes on.
+        SystemExit: with status 75 after SIGTERM, SIGUSR1 or SIGINT; the same command goes on. With status 0 in all
+            processes of a training but the first, which alone writes.
     """
     settings = recipe.full
     if recipe.layout and len(start) != 1:
         raise TerraprobeError(f"start: found {len(start)} files, allowed one, of published weights in {recipe.layout}.")
     torch.set_num_threads(settings.cpu_threads)
+    ranks.join()
     pool = ChipPool(chips, stores, context, labels, recipe.label)
     begun = Start.read(start[0], start[1]) if start and not recipe.layout else None
     pool.preload()
@@ -103,11 +107,13 @@ def pretrain_encoder(
     data = pool.content_digest()
     trainer = Trainer(method, pool, recipe.seed, StateFolder(_state_path(weights, recipe, settings, [data, origin])))
     left_out = sum(_left_out(trainer).values())
-    progress(
+    ranks.tell(
         f"{recipe.method}: {len(trainer.train)} train and {len(trainer.val)} validation chips"
         + (f"; {left_out} more cannot be used" if left_out else "")
     )
     trained = trainer.run()
+    if ranks.rank():
+        sys.exit(0)
     write_weights(weights, trained.towers)
     write_table(history, _history_frame(trained))
     extra = {"start": origin, "restarts": restart_digests(trainer.folder.path, settings.restarts)}
