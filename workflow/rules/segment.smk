@@ -1,9 +1,6 @@
 """Classes of pixels: heads on the features of frozen or fine-tuned encoders, and floors without any network."""
 
 
-ruleorder: segment_floors > segment_chips
-
-
 rule select_segmentation:
     """Choose each probe's learning rate on validation chips; no test pixel's label is read."""
     input:
@@ -57,6 +54,9 @@ rule segment_chips:
         f"{ROOT}/logs/segment_chips/{{evaluation}}-{{encoder}}.log",
     benchmark:
         f"{ROOT}/benchmarks/segment_chips/{{evaluation}}-{{encoder}}.tsv"
+    wildcard_constraints:
+        # The floors stand beside the encoders, and have a rule of their own.
+        encoder=r"(?!floors\b)[a-z][a-z0-9_]*",
     conda:
         ENVIRONMENT
     threads: 1
