@@ -1,6 +1,7 @@
 """Run the mini study in a folder of its own."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MINI = Path(__file__).with_name("mini.yaml")
 NOT_COMPARED = ("logs/", "benchmarks/", "cost.json", "/report/cost/", "/state-")
 """Wall times and hosts: outside every digest. Training state: what a killed run left to go on from."""
+
+
+def without_network() -> list[str]:
+    """What a command is put behind to have no network, not even a loopback; nothing where that is not permitted."""
+    for options in (["--net"], ["--map-root-user", "--net"]):
+        if not subprocess.run(["unshare", *options, "true"], capture_output=True, check=False).returncode:
+            return ["unshare", *options]
+    return []
+
+
+OFFLINE = without_network() if shutil.which("unshare") else []
+"""Every mini study runs so: only rules that carry `network` may need one, and no mini study has any."""
 
 
 def command(folder: Path, *arguments: str, study: Path = MINI) -> list[str]:
@@ -20,7 +33,7 @@ def command(folder: Path, *arguments: str, study: Path = MINI) -> list[str]:
 def snakemake(folder: Path, *arguments: str, study: Path = MINI) -> subprocess.CompletedProcess[str]:
     """Run it to the end; stdout and stderr together."""
     return subprocess.run(
-        command(folder, *arguments, study=study),
+        [*OFFLINE, *command(folder, *arguments, study=study)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

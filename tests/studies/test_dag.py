@@ -2,10 +2,13 @@
 
 import re
 import shutil
+import socket
+import subprocess
+import sys
 
 import pytest
 import yaml
-from dag import MINI, command, contents, snakemake
+from dag import MINI, OFFLINE, command, contents, snakemake
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,17 @@ def test_every_artifact_is_there_with_its_record(finished):
     assert "study mini: results land in results/mini" in output
     assert re.search(r"pretrain_encoder\s+│\s+1 │", output), "the table of time by stage"
     assert "results/mini/report/index.html" in output
+
+
+def test_it_ran_where_nothing_can_be_reached(finished):
+    if not OFFLINE:
+        pytest.skip("this system lets nobody take the network from a process (unshare --net)")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reach = [sys.executable, "-c", f"import socket; socket.create_connection({server.getsockname()}, 5)"]
+        assert subprocess.run(reach, capture_output=True, check=False).returncode == 0
+        assert "unreachable" in subprocess.run([*OFFLINE, *reach], capture_output=True, text=True, check=False).stderr
+    assert "31 of 31 steps (100%) done" in finished[1]
+    assert "network=" not in finished[1]
 
 
 def test_a_second_run_does_nothing_and_says_so(finished):
