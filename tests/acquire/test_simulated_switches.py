@@ -95,7 +95,7 @@ def test_missing_sensors_have_no_file() -> None:
             == {
                 "coherence": {"s1_coherence"},
                 "s1": {"s1_grd", "s1_grd_monthly"},
-                "s2": {"s2_l1c", "s2_rgb_monthly"},
+                "s2": {"s2_l1c", "s2_rgb_monthly", "s2_cloud"},
             }[kind]
         )
 
