@@ -3,6 +3,9 @@
 CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop",
            "Residential", "River", "SeaLake")  # fmt: skip
 
+SEASONS = ("ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall", "ROIs2017_winter")
+WEIGHTS = ("resnet50_imagenet.pth", "resnet50_byol.pth", "deeplabv3_coco.pth", "seco_resnet50.safetensors")
+
 
 def fake_downloads(folder, per_class=1):
     """Write the archives that studies ask for and the files of their context below `folder`, all of them empty."""
@@ -20,4 +23,21 @@ def fake_downloads(folder, per_class=1):
     (home / "BigEarthNet/BigEarthNet-v1.0/S2A_MSIL2A_20170613T101031_0_45").mkdir(parents=True)
     for name, region in (("SEN12MS", "ROIs1158_spring"), ("DFC2020", "ROIs0000_test")):
         (home / name / region / "s2_1").mkdir(parents=True)
+    return home
+
+
+def fake_scenes(folder, patches=2):
+    """Write empty images of SEN12MS, DFC2020 and EuroSAT below `folder` as they are laid out, and empty weights."""
+    home = fake_downloads(folder)
+    scenes = [("SEN12MS", season, number, "lc") for season in SEASONS for number in (1, 2)]
+    scenes += [("DFC2020", part, "0", "dfc") for part in ("ROIs0000_validation", "ROIs0000_test")]
+    for archive, region, number, labels in scenes:
+        for kind in ("s2", "s1", labels):
+            own = home / archive / region / f"{kind}_{number}"
+            own.mkdir(parents=True)
+            for patch in range(patches):
+                (own / f"{region}_{kind}_{number}_p{patch}.tif").touch()
+    (home / "weights").mkdir()
+    for name in WEIGHTS:
+        (home / "weights" / name).touch()
     return home

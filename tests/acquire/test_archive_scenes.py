@@ -6,6 +6,8 @@ import rasterio
 from affine import Affine
 from test_archive import Made
 
+from terraprobe.acquire.archive import ArchiveRecipe, in_scenes, index_archive
+from terraprobe.acquire.archive_image import Image
 from terraprobe.archives import ARCHIVES, IGBP_TO_DFC
 from terraprobe.artifacts import read_table
 from terraprobe.chips.labels import LabelsRecipe, measure_labels
@@ -186,3 +188,27 @@ def test_what_does_not_fit_is_said_at_once(sen12ms, more, said):
 def test_every_archive_says_what_its_maps_are():
     assert {name for name, archive in ARCHIVES.items() if archive.codes} == {"sen12ms", "dfc2020"}
     assert all(archive.label or archive.codes for archive in ARCHIVES.values())
+
+
+def test_parts_by_scene_are_whole_disjoint_and_met(sen12ms, tmp_path):
+    def image(scene, patch):
+        return Image(f"ROIs1158_spring_s2_{scene}_p{patch}", "", "", tmp_path, {})
+
+    images = [image(scene, patch) for scene in range(40) for patch in range(10 + scene % 5)]
+    parts = [in_scenes(images, low, high) for low, high in ((0.0, 0.1), (0.1, 0.6), (0.6, 1.0))]
+    scenes = [{i.name.rpartition("_")[0] for i in part} for part in parts]
+    assert sum(map(len, scenes)) == 40 == len(set.union(*scenes))
+    assert [len(part) / len(images) for part in parts] == pytest.approx([0.1, 0.5, 0.4], abs=0.03)
+    assert in_scenes(images[::-1], 0.1, 0.6) == parts[1][::-1]
+    assert in_scenes(images, 0.0, 1.0) == images
+
+
+def test_an_index_holds_the_scenes_of_its_part_alone(sen12ms, tmp_path):
+    halves = []
+    for k, part in enumerate(((0.0, 0.5), (0.5, 1.0))):
+        recipe = ArchiveRecipe(archive="sen12ms", path=str(sen12ms), modalities=("s2_l1c",), scenes=part)
+        images = tmp_path / f"{k}.parquet"
+        index_archive(exclude=[], recipe=recipe, images=images, manifests=[tmp_path / f"{k}/000.json"])
+        halves.append({name.rpartition("_")[0] for name in read_table(images)["image"]})
+    assert sorted(map(len, halves)) == [1, 1]
+    assert set.union(*halves) == {"ROIs1158_spring_s2_1", "ROIs2017_winter_s2_27"}

@@ -65,7 +65,9 @@ def inputs(root: Path, encoders: Path | None = None) -> dict[str, Any]:
     trained = encoders or root
     cards = {"cards": sorted(trained.glob("encoders/*/card.json")),
              "histories": sorted(trained.glob("encoders/*/history.parquet"))}  # fmt: skip
-    return {**shipped, **scores, **cards, "summary": root / "summary.parquet"}
+    probed = {"mlps": sorted(root.glob("mlp/*.parquet")), "pixels": sorted(root.glob("segmentation/?*_scores.parquet")),
+              "pixel_classes": sorted(root.glob("segmentation/*_classes.parquet"))}  # fmt: skip
+    return {**shipped, **scores, **cards, **probed, "summary": root / "summary.parquet"}
 
 
 def _rows(recipe: LedgerRecipe, arm: str, metric: str, values: Values) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pretraining import POISON, TINY_RSBYOL, in_child, make_pairs, pretrain, pretrain_until_killed, specs
+from pretraining import POISON, TINY_RSBYOL, in_child, make_pairs, make_store, pretrain, pretrain_until_killed, specs
 from terraprobe import loop
 from terraprobe.artifacts import read_json
+from terraprobe.chips.store import ChipStore
 from terraprobe.describe import describe, describe_command
 from terraprobe.draws import draw_several
 from terraprobe.encoders import Encoder
@@ -252,9 +253,16 @@ def test_an_encoder_embeds_every_band_and_its_triplets(land, pool, tmp_path):
         assert encoder.module("sar").pixels(images).shape == (3, 128, 2, 2)
 
 
-def _store(land, modality):
-    from terraprobe.chips.store import ChipStore
+def test_an_encoder_takes_chips_of_another_side(land, tmp_path):
+    pretrain(land, tmp_path, method="rsbyol", epochs=1)
+    small = _store(land, "s1_grd")
+    pixels = np.stack([small.digital(np.full(2, chip), np.arange(2)) for chip in range(3)])
+    make_store(tmp_path / "large", "s1_grd", np.tile(pixels, (1, 1, 2, 2)), np.ones((3, 2), np.float32))
+    z = Encoder.load(tmp_path).embed("sar", ChipStore.open(tmp_path / "large"), np.arange(3), np.zeros(3, np.intp))
+    assert z.shape == (3, 128) and torch.isfinite(torch.as_tensor(z)).all()
 
+
+def _store(land, modality):
     return ChipStore.open(land / "chips" / modality)
 
 

@@ -71,6 +71,9 @@ rule write_ledger:
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
         summary=f"{ROOT}/summary.parquet",
+        mlps=mlp_files(),
+        pixels=segmentation_files(),
+        pixel_classes=segmentation_files(".classes"),
     output:
         ledger=f"{ROOT}/ledger.parquet",
         claim_ledger=f"{ROOT}/ledger.claims.parquet",
@@ -91,6 +94,7 @@ rule write_ledger:
         " --claims {input.claims} --cards {input.cards} --histories {input.histories} --classes {input.classes}"
         " --class-differences {input.class_differences} --reconstruction {input.reconstruction}"
         " --reconstruction-differences {input.reconstruction_differences} --summary {input.summary}"
+        " --mlps {input.mlps} --pixels {input.pixels} --pixel-classes {input.pixel_classes}"
         " --recipe {params.recipe:q} --code {params.code} --ledger {output.ledger}"
         " --claim-ledger {output.claim_ledger} 2>&1 | tee -i {log} >&2"
 

@@ -142,7 +142,7 @@ class Encoder:
             TerraprobeError: unit, bands or chip size are not those that the encoder was made for.
         """
         where = f"encoder {self.name}, tower {tower}, store {store.folder}"
-        if store.chip_px != self.card["chip_px"]:
+        if store.chip_px != self.card["chip_px"] and not load_method(self.card["method"]).any_size:
             raise TerraprobeError(
                 f"{where}: made for chips of {self.card['chip_px']} px, but the store has {store.chip_px} px. Give "
                 "both collections the same chip_px."

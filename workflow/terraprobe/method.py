@@ -137,6 +137,7 @@ class Method(ABC):
         whole_chips: whether all bands of a chip enter a tower together, or one channel at a time.
         supervised: whether it learns with chip-level classes, and accuracy on validation chips chooses.
         autoencoder: whether it learns to give chips back; its decoder is kept then.
+        any_size: whether an encoder made for chips of one side takes chips of any other that fits its recipe.
         shared: whether all towers are one network, the module `SHARED` of what `build_towers` gives: they differ in
             what they take.
         joint: of a shared network: whether all towers enter it together, one after the other along the channels in the
@@ -159,6 +160,7 @@ class Method(ABC):
     whole_chips: ClassVar[bool] = False
     supervised: ClassVar[bool] = False
     autoencoder: ClassVar[bool] = False
+    any_size: ClassVar[bool] = False
     shared: ClassVar[bool] = False
     joint: ClassVar[bool] = False
     keeps_last: ClassVar[bool] = False

@@ -4,8 +4,10 @@ The archive's files are read where they are; nothing is copied, moved or changed
 one file of EuroSAT, one folder of BigEarthNet. It becomes one chip, pixel by pixel.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +37,14 @@ class ArchiveRecipe(Recipe):
         path: its unpacked folder, relative to the folder of the run or absolute.
         modalities: whose files are listed, beside the archive's own Sentinel-2 images, which say where they are.
         labels: label layers whose maps are listed.
+        scenes: from which share of the images to which, scenes whole and in the order of `in_scenes`.
     """
 
     archive: ArchiveName
     path: str
     modalities: tuple[str, ...] = Field(min_length=1)
     labels: tuple[str, ...] = ()
+    scenes: tuple[float, float] = (0.0, 1.0)
 
 
 def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests: Outs) -> None:
@@ -60,7 +64,7 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
     """
     archive = ARCHIVES[recipe.archive]
     found = list_images(recipe.archive, Path(recipe.path), [*recipe.modalities, *recipe.labels])
-    kept = _leave_out(found, exclude)
+    kept = _leave_out(in_scenes(found, *recipe.scenes), exclude)
     if len(kept) < len(manifests):
         raise TerraprobeError(f"{recipe.path}: {len(kept)} images make no {len(manifests)} shards. Lower shards.")
     shards = [k * len(manifests) // len(kept) for k in range(len(kept))]
@@ -76,9 +80,37 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
     without = sum(not image.classes for image in kept) if archive.label else 0
     progress(
         f"{archive.title}: {len(kept)} images in {rows['crs'].nunique()} UTM zones"
-        + (f"; {len(found) - len(kept)} left out by name" if len(kept) < len(found) else "")
+        + (f"; {len(found) - len(kept)} left out by scene or name" if len(kept) < len(found) else "")
         + (f"; {without} without a class" if without else "")
     )
+
+
+def in_scenes(images: Sequence[Image], first: float, end: float) -> list[Image]:
+    """Images of the scenes that begin within a part of all images, scenes being ordered by the hash of their names.
+
+    The order depends on nothing but names [D]; parts that do not overlap share no scene.
+
+    Args:
+        images: of an archive whose images are called by scene and patch (`ROIs1158_spring_s2_1_p30`).
+        first: share of the images where the part begins, 0 to 1.
+        end: where it ends.
+
+    Returns:
+        The images, in the order given.
+    """
+    if (first, end) == (0.0, 1.0):
+        return list(images)
+    sizes = Counter(_scene(image) for image in images)
+    kept, before = set(), 0
+    for scene in sorted(sizes, key=lambda name: sha256(name.encode()).digest()):
+        if first <= before / len(images) < end:
+            kept.add(scene)
+        before += sizes[scene]
+    return [image for image in images if _scene(image) in kept]
+
+
+def _scene(image: Image) -> str:
+    return image.name.rpartition("_")[0]
 
 
 def _leave_out(images: Sequence[Image], exclude: Sequence[Path]) -> list[Image]:

@@ -24,6 +24,8 @@ class Answer(Recipe):
         recipe: keys of the arm's recipe that make it the paper's arm, and their values.
         start: whether the arm starts from another encoder's weights.
         several: whether its label gives a chip several classes.
+        frozen: whether the arm stays as it starts, at no epoch of training.
+        weights: layout of the published weights that it starts from; empty: none.
         probe: what judges the arm.
         metric: of the score.
         at: other columns of the score, such as `modality`, and their values.
@@ -43,6 +45,8 @@ class Answer(Recipe):
     recipe: dict[str, Any] = {}
     start: bool | None = None
     several: bool | None = None
+    frozen: bool | None = None
+    weights: str | None = None
     probe: str = ""
     metric: str = ""
     at: dict[str, str | float] = {}
@@ -95,10 +99,12 @@ class PaperData(Recipe):
 
     Attributes:
         archive: name of the archive that holds them; empty: no collection of ours does yet.
-        chips: how many the paper uses.
+        pretraining: of the archive that encoders are trained on, where it is another.
+        chips: how many the paper uses, to pretrain and to test.
     """
 
     archive: str = ""
+    pretraining: str = ""
     chips: int = Field(ge=1)
 
 

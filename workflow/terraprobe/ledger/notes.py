@@ -22,6 +22,7 @@ class ArmNote(Recipe):
         changed: what of the recipe is not the method's own.
         start: the entry whose weights it starts from; empty: fresh weights.
         several: whether the label that it learns gives a chip several classes.
+        weights: layout of the published weights that it starts from; empty: none.
     """
 
     method: str
@@ -30,6 +31,7 @@ class ArmNote(Recipe):
     changed: dict[str, Any] = {}
     start: str = ""
     several: bool = False
+    weights: str = ""
 
 
 class EvaluationNote(Recipe):
@@ -39,11 +41,13 @@ class EvaluationNote(Recipe):
         probe: what judges.
         collection: whose test chips.
         arms: entries that it compares, in study order.
+        protocol: of heads for pixels: `linear`, `decoder` or `finetune`.
     """
 
     probe: str
     collection: str
     arms: tuple[str, ...]
+    protocol: str = ""
 
 
 class LedgerRecipe(Recipe):
@@ -75,7 +79,9 @@ def ledger_recipe(study: "Study") -> LedgerRecipe:
         papers=tuple(study.papers),
         collections=data,
         evaluations={
-            e.name: EvaluationNote(probe=e.probe, collection=e.collection, arms=tuple(study.arms(e)))
+            e.name: EvaluationNote(
+                probe=e.probe, collection=e.collection, arms=tuple(study.arms(e)), protocol=getattr(e, "protocol", "")
+            )
             for e in study.evaluations
             if not _null(e, study)
         },
@@ -107,6 +113,7 @@ def _arm(entry: "EncoderEntry", study: "Study", data: dict[str, str]) -> ArmNote
         changed={key: value for key, value in recipe.items() if value != own[key]},
         start=entry.start,
         several=entry.supervised and several(study.collection(entry.collections[0]), entry.label),
+        weights=entry.weights.layout if entry.weights else "",
     )
 
 

@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from terraprobe.ledger.files import Answer
 from terraprobe.ledger.notes import ArmNote, LedgerRecipe
+from terraprobe.ledger.probe_scores import APART, OVER_BLOCKS, mlp_scores, pixel_scores
 from terraprobe.metrics import epochs_to, first_crossing
 from terraprobe.probes.inits import TRAINED
 from terraprobe.statistics import LEVEL, block_weights, interval
@@ -21,8 +22,8 @@ EFFICIENCY_AT = 0.95
 
 _RESAMPLES = 2000
 _EMPTY = {"sd": np.nan, "low": np.nan, "high": np.nan}
-_OVER_BLOCKS, OVER_RUNS = "test blocks, then runs", "runs"
-"""What the resamples behind an interval are of."""
+OVER_RUNS = "runs"
+"""What the resamples behind an interval are of, where they are not of blocks."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def head_scores(classes: pd.DataFrame, recipe: LedgerRecipe, trained: Trained) -
         own = over_runs(found.loc[found["encoder"] != "", "value"].to_numpy(np.float64))
         blocks = {"low": mean["low"], "high": mean["high"]} if pd.notna(mean["low"]) else {}
         rows.append({"evaluation": evaluation, "arm": arm, "metric": metric, "value": mean["value"], **own, **blocks,
-                     "n_test": mean["n_test"], "over": _OVER_BLOCKS if blocks else OVER_RUNS})  # fmt: skip
+                     "n_test": mean["n_test"], "over": OVER_BLOCKS if blocks else OVER_RUNS})  # fmt: skip
     judged = [row for row in rows if row["metric"] == "accuracy"]
     return rows + [extra for row in judged for extra in _of_training(row, recipe.arms[row["arm"]], trained)]
 
@@ -108,7 +109,7 @@ def autoencoder_scores(reconstruction: pd.DataFrame) -> list[dict[str, Any]]:
         return []
     own = reconstruction[(reconstruction["encoder"] == "") & (reconstruction["init"] == TRAINED)]
     keys = ("evaluation", "arm", "metric", "value", "sd", "low", "high", "n_test")
-    return [{**{key: row[key] for key in keys}, "over": _OVER_BLOCKS} for row in own.to_dict("records")]
+    return [{**{key: row[key] for key in keys}, "over": OVER_BLOCKS} for row in own.to_dict("records")]
 
 
 def forest_scores(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -125,7 +126,7 @@ def forest_scores(summary: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for point in own.to_dict("records"):
         keys = {key: point[key] for key in ("evaluation", "modality", "task", "n_shots", "n_test")}
-        where = {**keys, "arm": point["encoder"], "over": _OVER_BLOCKS}
+        where = {**keys, "arm": point["encoder"], "over": OVER_BLOCKS}
         rows.append({**where, "metric": "accuracy", **{key: point[key] for key in ("value", "sd", "low", "high")}})
         rows.append({**where, "metric": "sd", **_EMPTY, "value": point["sd"]})
         if point["dot"]:
@@ -135,13 +136,28 @@ def forest_scores(summary: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def own_scores(
-    recipe: LedgerRecipe,
-    trained: Trained,
-    classes: pd.DataFrame,
-    reconstruction: pd.DataFrame,
-    summary: pd.DataFrame,
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class ScoreTables:
+    """What the probes of a study left, of all evaluations.
+
+    Attributes:
+        classes: scores of `score_classes`.
+        reconstruction: scores of `score_reconstruction`.
+        summary: of `gather_scores`.
+        mlps: scores of `score_mlp`.
+        pixels: scores of `score_segmentation`.
+        pixel_classes: its accuracies by class.
+    """
+
+    classes: pd.DataFrame
+    reconstruction: pd.DataFrame
+    summary: pd.DataFrame
+    mlps: pd.DataFrame
+    pixels: pd.DataFrame
+    pixel_classes: pd.DataFrame
+
+
+def own_scores(recipe: LedgerRecipe, trained: Trained, tables: ScoreTables) -> pd.DataFrame:
     """Every score of a trained arm: `evaluation, arm, metric, value, sd, low, high, over, n_test`, and `_APART`.
 
     Another probe's scores join the ledger by a function beside these.
@@ -149,16 +165,20 @@ def own_scores(
     Args:
         recipe: of the ledger.
         trained: of all encoders.
-        classes: scores of `score_classes`.
-        reconstruction: scores of `score_reconstruction`.
-        summary: of `gather_scores`.
+        tables: of all probes.
     """
-    rows = [*head_scores(classes, recipe, trained), *autoencoder_scores(reconstruction), *forest_scores(summary)]
+    rows = [
+        *head_scores(tables.classes, recipe, trained),
+        *autoencoder_scores(tables.reconstruction),
+        *forest_scores(tables.summary),
+        *mlp_scores(tables.mlps, recipe, trained.cards),
+        *pixel_scores(tables.pixels, tables.pixel_classes, recipe, trained.cards),
+    ]
     return pd.DataFrame(rows, columns=[*_COLUMNS, *_APART])
 
 
 _COLUMNS = ("evaluation", "arm", "metric", "value", "sd", "low", "high", "over", "n_test")
-_APART = ("modality", "task", "n_shots")
+_APART = ("modality", "task", "n_shots", *APART)
 """Columns that `Answer.at` may name."""
 
 
@@ -179,7 +199,12 @@ def own_differences(classes: pd.DataFrame, reconstruction: pd.DataFrame) -> pd.D
 def fits(name: str, recipe: LedgerRecipe, answer: Answer) -> bool:
     """Whether an arm is what an answer asks for."""
     arm, full = recipe.arms[name], recipe.recipe_of(name)
-    asked = ((answer.start, bool(arm.start)), (answer.several, arm.several))
+    asked = (
+        (answer.start, bool(arm.start)),
+        (answer.several, arm.several),
+        (answer.frozen, full["epochs"] == 0),
+        (answer.weights, arm.weights),
+    )
     same = all(wanted is None or wanted == found for wanted, found in asked)
     alike = all(key in full and full[key] == value for key, value in answer.recipe.items())
     return same and alike and answer.method == arm.method

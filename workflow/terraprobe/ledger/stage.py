@@ -8,15 +8,15 @@ from terraprobe.artifacts import read_json, read_table, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.ledger.files import read_answers, read_claims, read_results
 from terraprobe.ledger.notes import LedgerRecipe
-from terraprobe.ledger.scores import Trained, own_differences, own_scores
+from terraprobe.ledger.scores import ScoreTables, Trained, own_differences, own_scores
 from terraprobe.ledger.verdicts import VERDICTS, Desk, judge_cells, judge_claims
 from terraprobe.stage import In, Ins, Out, progress
 
 
 def write_ledger(
     *, published: In, answers: In, claims: In, cards: Ins, histories: Ins, classes: Ins, class_differences: Ins,
-    reconstruction: Ins, reconstruction_differences: Ins, summary: In, recipe: LedgerRecipe, ledger: Out,
-    claim_ledger: Out,
+    reconstruction: Ins, reconstruction_differences: Ins, summary: In, mlps: Ins, pixels: Ins, pixel_classes: Ins,
+    recipe: LedgerRecipe, ledger: Out, claim_ledger: Out,
 ) -> None:  # fmt: skip
     """Set ours beside every published number and every worded claim of the recipe's papers.
 
@@ -33,6 +33,9 @@ def write_ledger(
         reconstruction: scores of `score_reconstruction`, of every evaluation.
         reconstruction_differences: differences of `score_reconstruction`.
         summary: of `gather_scores`.
+        mlps: scores of `score_mlp`, of every evaluation.
+        pixels: scores of `score_segmentation`, likewise.
+        pixel_classes: its scores of each class.
         recipe: papers, arms and evaluations.
         ledger: of `verdicts.judge_cells`.
         claim_ledger: of `verdicts.judge_claims`.
@@ -53,9 +56,11 @@ def write_ledger(
                 "of every encoder of the recipe."
             )
     heads, autoencoders = _concat(classes), _concat(reconstruction)
+    tables = ScoreTables(
+        heads, autoencoders, read_table(summary), _concat(mlps), _concat(pixels), _concat(pixel_classes)
+    )
     desk = Desk(
-        recipe, trained,
-        own_scores(recipe, trained, heads, autoencoders, read_table(summary)),
+        recipe, trained, own_scores(recipe, trained, tables),
         own_differences(_concat(class_differences), _concat(reconstruction_differences)),
     )  # fmt: skip
     cells, worded = judge_cells(results, papers, desk), judge_claims(said, papers, desk)

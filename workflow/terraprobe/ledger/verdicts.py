@@ -52,7 +52,7 @@ class Desk:
         chips = int(card["chips"]["train"] + card["chips"]["val"] + row["n_test"])
         data = {*note.data, self.recipe.collections[evaluation.collection]}
         published = paper.data.get(answer.data)
-        same = published is not None and data == {published.archive}
+        same = published is not None and data == {published.archive, published.pretraining or published.archive}
         kind = "simulated" if SIMULATED in data else "the paper's" if same else "other real"
         why = [] if same else [f"{kind} data"]
         if published and chips < CHIPS_SHARE * published.chips:
@@ -73,14 +73,16 @@ class Desk:
     def _start(self, start: str, answer: Answer, paper: Paper) -> list[str]:
         """The same of the encoder that an arm starts from."""
         epochs = self.recipe.recipe_of(start)["epochs"]
-        fewer = [_counted("epochs", epochs, answer.start_epochs)] if epochs != answer.start_epochs else []
+        told = answer.start_epochs not in (None, epochs)
+        fewer = [_counted("epochs", epochs, answer.start_epochs)] if told else []
         return [f"pretraining: {reason}" for reason in (*fewer, *self._changed(start, answer, paper))]
 
     def _changed(self, arm: str, answer: Answer, paper: Paper) -> list[str]:
         """Keys of a recipe that are neither the method's own nor the paper's."""
         recipe, changed = self.recipe.recipe_of(arm), self.recipe.arms[arm].changed
         expected = {**answer.recipe, **answer.as_in_paper}
-        keys = [key for key in dict.fromkeys([*changed, *answer.as_in_paper]) if key not in ("epochs", *paper.machine)]
+        counted = ("epochs",) if answer.frozen or answer.epochs is not None else ()
+        keys = [key for key in dict.fromkeys([*changed, *answer.as_in_paper]) if key not in (*counted, *paper.machine)]
         # A key that the paper's arm says nothing of is odd because it was changed, whatever it was changed to.
         odd = [f"{k} {_shown(recipe.get(k))}" for k in keys if k not in expected or recipe.get(k) != expected[k]]
         return [f"another recipe ({', '.join(odd)})"] if odd else []

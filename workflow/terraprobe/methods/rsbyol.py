@@ -40,6 +40,7 @@ class Rsbyol(Method):
 
     recipe_model = RsbyolRecipe
     paper_chip_px = 256  # [P] sec. 3 Data: SEN12MS
+    any_size = True  # a mean over places stands behind its convolutions: 256 px of SEN12MS, 64 px of EuroSAT
     shared = True
     keeps_last = True
     takes_weights = True

@@ -252,7 +252,7 @@ class Fitted:
     def scores(self, chips: NDArray[np.intp]) -> Tensor:
         """Scores of each class at every pixel, (chip, class, y, x)."""
         if self.frozen:
-            return full_size(self.segmenter.head(self.view.features(chips)), self.view.encoder.card["chip_px"])
+            return full_size(self.segmenter.head(self.view.features(chips)), self.view.labelled.labels.chip_px)
         scores: Tensor = self.segmenter(*self.view.inputs(chips))
         return scores
 

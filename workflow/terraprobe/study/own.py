@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from terraprobe.acquire.folder import list_geotiffs
-from terraprobe.archives import ARCHIVES, ArchiveName, layer_folder, watched
+from terraprobe.archives import ARCHIVES, REGIONS, ArchiveName, layer_folder, watched
 from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.modalities import LABELS, MODALITIES, LabelLayer
 from terraprobe.study.area import AreaCollection
@@ -198,6 +198,8 @@ class ArchiveCollection(OwnFiles):
             (s2_l2a, s1_grd, 120 px, `label: bigearthnet_classes`, the 19 of them), `sen12ms` or `dfc2020` (s2_l1c,
             s1_grd, 256 px, maps as `labels: [dfc2020]`).
         exclude: text files that name images to leave out, one a line.
+        scenes: from which share of the images to which, as `[0.03, 0.53]`: scenes are taken whole, in an order that a
+            hash of their names gives, so that parts which do not overlap share no scene. Of `sen12ms` and `dfc2020`.
         block_km: side of a spatial block, the unit of the bootstrap.
     """
 
@@ -206,7 +208,15 @@ class ArchiveCollection(OwnFiles):
     kind: Literal["archive"]
     archive: ArchiveName
     exclude: list[str] = []
+    scenes: tuple[float, float] = (0.0, 1.0)
     block_km: float = Field(10.0, gt=0)
+
+    @field_validator("scenes")
+    @classmethod
+    def _part(cls, part: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= part[0] < part[1] <= 1:
+            raise ValueError(f"found {list(part)}, allowed two shares between 0 and 1, the smaller one first")
+        return part
 
     @model_validator(mode="after")
     def _archive_has_it(self) -> "ArchiveCollection":
@@ -214,6 +224,10 @@ class ArchiveCollection(OwnFiles):
         check_names(self.modalities, [m for m in held.folders if m in MODALITIES], "modalities", f"of {self.archive}")
         why = f"the classes of {self.archive} come with it" if held.label else f"maps of {self.archive}"
         check_names(self.labels, held.codes, "labels", why)
+        if self.scenes != (0.0, 1.0) and self.archive not in REGIONS:
+            raise ValueError(
+                f"scenes: found {list(self.scenes)}, allowed none of {self.archive}; of {', '.join(REGIONS)}"
+            )
         if self.chip_px != held.chip_px:
             raise ValueError(f"chip_px: found {self.chip_px}, allowed {held.chip_px}, the side of its images")
         return self
@@ -250,7 +264,8 @@ class ArchiveCollection(OwnFiles):
     def index_recipe(self) -> dict[str, Any]:
         """What `index_archive` needs to know."""
         maps = {"labels": self.labels} if self.labels else {}
-        return {"archive": self.archive, "path": str(self.root), "modalities": self.modalities, **maps}
+        part = {"scenes": list(self.scenes)} if self.scenes != (0.0, 1.0) else {}
+        return {"archive": self.archive, "path": str(self.root), "modalities": self.modalities, **maps, **part}
 
     def grid_area(self) -> dict[str, Any]:
         """What `lay_grid` needs to know."""

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from terraprobe.methods import load_method
 from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
 from terraprobe.study.collections import Collection
@@ -214,13 +215,22 @@ class Study(Recipe):
         return [e for e in self.evaluations if isinstance(e, MlpProbe)]
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
-        """Whether it has chips of the encoder's size, a tower's modality, and context where the encoder takes it."""
-        size = self.collection(encoder.collections[0]).chip_px
+        """Whether it has chips of a size for it, a tower's modality, and context where the encoder takes it."""
         towers = encoder.full_recipe.towers.values()
-        sees = collection.chip_px == size and any(t.modality in collection.modalities for t in towers)
+        sees = self._fits(encoder, collection) and any(t.modality in collection.modalities for t in towers)
         if not encoder.takes_context:
             return sees
         return sees and collection.has_context and (collection.has_elevation or not encoder.full_recipe.elevation)
+
+    def _fits(self, encoder: EncoderEntry, collection: Collection) -> bool:
+        """Whether chips are of the encoder's size, or of another that its method can take."""
+        if collection.chip_px == self.collection(encoder.collections[0]).chip_px:
+            return True
+        try:
+            encoder.full_recipe.check_chip(collection.chip_px)
+        except ValueError:
+            return False
+        return load_method(encoder.method).any_size
 
     @cached_property
     def members(self) -> list[EncoderEntry]:
