@@ -114,9 +114,10 @@ def judge_cells(results: pd.DataFrame, papers: Mapping[str, Paper], desk: Desk) 
         the interval is over, and `evaluation, arm, data, chips, epochs, runs`; `verdict` and `why`.
     """
     rows = []
+    answers = {name: paper.answers() for name, paper in papers.items() if name in desk.recipe.papers}
     for cell in results[results["paper"].isin(desk.recipe.papers)].to_dict("records"):
         paper = papers.get(cell["paper"])
-        answer = paper.answers().get((cell["table"], cell["row"], cell["column"])) if paper else None
+        answer = answers[cell["paper"]].get((cell["table"], cell["row"], cell["column"])) if paper else None
         named = {key: cell[key] for key in CELL}
         told = _cell(cell, answer, paper, desk) if answer and paper else _not_run("nothing of ours answers it yet")
         rows.append({**named, "published": cell["value"], "spread": cell["spread"], **told})
