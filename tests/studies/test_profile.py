@@ -37,7 +37,8 @@ def test_only_rules_with_network_go_to_a_partition_with_internet(planned):
 def test_rules_that_train_or_embed_ask_for_a_gpu_and_no_other(planned):
     asking = {rule for rule, resources in planned.items() if resources.get("gpu") == "1"}
     assert asking == {
-        "pretrain_encoder", "predict_classes", "attribute_classes", "reconstruct_chips",
+        "pretrain_encoder", "predict_classes", "attribute_classes", "reconstruct_chips", "fit_mlp", "call_mlp",
+        "select_segmentation", "segment_chips",
         *(rule for rule in planned if rule.startswith("embed_chips_")),
     }  # fmt: skip
     assert planned["pretrain_encoder"]["slurm_extra"] == "--signal=USR1@300"

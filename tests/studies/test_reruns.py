@@ -16,7 +16,7 @@ from dag import MINI, REPOSITORY
 
 from terraprobe.cli import main
 
-COPIED = ("Snakefile", "config.yaml", "workflow", "envs")
+COPIED = ("Snakefile", "config.yaml", "workflow", "envs", "resources")
 SCORED = {
     "select_forest landcover-floors",
     "select_forest landcover-tiny",
@@ -44,7 +44,9 @@ class Checkout:
         for name in COPIED:
             source = REPOSITORY / name
             if source.is_dir():
-                shutil.copytree(source, self.repository / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    source, self.repository / name, ignore=shutil.ignore_patterns("__pycache__", "downloads")
+                )
             else:
                 shutil.copy(source, self.repository / name)
 
