@@ -21,8 +21,6 @@ def fake_downloads(folder, per_class=1):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).touch()
     (home / "BigEarthNet/BigEarthNet-v1.0/S2A_MSIL2A_20170613T101031_0_45").mkdir(parents=True)
-    for name, region in (("SEN12MS", "ROIs1158_spring"), ("DFC2020", "ROIs0000_test")):
-        (home / name / region / "s2_1").mkdir(parents=True)
     return home
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from archive_tree import fake_downloads
+from archive_tree import fake_scenes
 from terraprobe.cli import main
 from terraprobe.errors import TerraprobeError
 from terraprobe.study import load_study, parse_study
@@ -35,7 +35,7 @@ def test_the_quickstart_fits(repository, capsys):
 
 
 def test_every_shipped_study_fits(repository, tmp_path, monkeypatch):
-    fake_downloads(tmp_path)  # what the full-size studies ask their reader to unpack
+    fake_scenes(tmp_path)  # what the full-size studies ask their reader to unpack
     (tmp_path / "resources/aois").symlink_to(repository / "resources/aois")
     monkeypatch.chdir(tmp_path)
     shipped = [repository / "config.yaml", *(repository / "studies").glob("*.yaml")]
