@@ -70,7 +70,11 @@ def test_the_report_says_whose_files_they_are(content):
         ("folders", {"s2": "s2"}, ["folders: found 's2', allowed (modalities and labels) s2_l2a, s1_grd, lulc"]),
         ("modalities", ["s3"], ["modalities: found 's3', allowed (in a folder of GeoTIFFs) s2_l1c, s2_l2a"]),
         ("modalities", ["s1_coherence"], ["modalities: found 's1_coherence'"]),
-        ("labels", ["lulc", "osm"], ["labels: found 'osm', allowed mod44b, worldcover, ghs_built, s2_cloud, dfc2020, lulc"]),
+        (
+            "labels",
+            ["lulc", "osm"],
+            ["labels: found 'osm', allowed mod44b, worldcover, ghs_built, s2_cloud, dfc2020, lulc"],
+        ),
         ("labels", [], ["classes: found 'lulc'", "listed in labels"]),
         ("classes", {"worldcover": OWN}, ["classes: worldcover is a layer that terraprobe knows"]),
         ("classes", {"s1_grd": OWN}, ["classes: s1_grd is a layer that terraprobe knows"]),
