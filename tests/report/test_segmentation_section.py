@@ -6,6 +6,7 @@ import pytest
 
 from called_pixels import ALL, CLASSES
 from terraprobe.probes.confusion import SCORES
+from terraprobe.report.chipviews import limits
 from terraprobe.report.drawing import Gallery, house_style
 from terraprobe.report.notes import SegmentationNote
 from terraprobe.report.segmentation import (
@@ -101,3 +102,10 @@ def test_figures(points, classes, tmp_path):
         assert draw_scarcity(NOTE, points[points["size"] == 0], gallery) == []
     assert "single, mean of bands 0.400" in labels.svg and "snow" not in by_class.svg
     assert {p.name for p in tmp_path.iterdir()} >= {"segmentation-cover-labels.png", "segmentation-cover-classes.svg"}
+
+
+def test_a_chip_that_was_not_observed_does_not_hide_the_others():
+    images = np.full((2, 4, 4, 3), np.nan, np.float32)
+    assert limits(images).tolist() == [[0, 0, 0], [1, 1, 1]]
+    images[1] = np.linspace(0, 1, 16).reshape(4, 4, 1)
+    assert limits(images) == pytest.approx(np.quantile(images[1], [0.01, 0.98], axis=(0, 1)))

@@ -77,9 +77,13 @@ def limits(images: NDArray[np.float32]) -> NDArray[np.float64]:
     A cloud on one chip does not darken the others then.
 
     Args:
-        images: (chip, y, x, 3), each chip observed in part at least.
+        images: (chip, y, x, 3); a chip of which nothing was observed in a channel has no say.
     """
-    quantiles = np.nanquantile(images, [0.01, 0.98], axis=(1, 2))
+    observed: NDArray[np.bool_] = np.isfinite(images).any(axis=(1, 2))
+    seen = images[observed.all(axis=1)]
+    if not len(seen):
+        return np.array([[0.0] * 3, [1.0] * 3])
+    quantiles = np.nanquantile(seen, [0.01, 0.98], axis=(1, 2))
     return np.asarray(np.median(quantiles, axis=1), np.float64)
 
 
