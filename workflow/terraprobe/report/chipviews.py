@@ -79,8 +79,7 @@ def limits(images: NDArray[np.float32]) -> NDArray[np.float64]:
     Args:
         images: (chip, y, x, 3); a chip of which nothing was observed in a channel has no say.
     """
-    observed: NDArray[np.bool_] = np.isfinite(images).any(axis=(1, 2))
-    seen = images[observed.all(axis=1)]
+    seen = images[np.all(np.isfinite(images).any(axis=(1, 2)), axis=1)]
     if not len(seen):
         return np.array([[0.0] * 3, [1.0] * 3])
     quantiles = np.nanquantile(seen, [0.01, 0.98], axis=(1, 2))
