@@ -1,7 +1,7 @@
 """A whole training step of `rsbyol`, and of lightly's BYOL example built from its own modules, on the same chips."""
 
 import copy
-import time
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.train.arms import count
-from benchmarks.train.timing import Plan, Row, take_turns
+from benchmarks.train.timing import Plan, Row, Stepper, take_turns
 from benchmarks.train.verdict import Spread, ratio
 from terraprobe.augmentation import ASPECT, DRAWS, ERASED_ASPECT
 from terraprobe.chips.store import StoreLayer
@@ -58,7 +58,7 @@ class Pairs:
         }
 
 
-class Step:
+class Step(Stepper):
     """One BYOL in training.
 
     Args:
@@ -73,13 +73,13 @@ class Step:
     def __init__(self, device: torch.device, bf16: bool) -> None:
         self.device, self.bf16 = device, bf16
 
+    @abstractmethod
     def loss(self) -> Tensor:
         """Views and loss of one batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def follow(self) -> None:
         """Update the target network."""
-        raise NotImplementedError
 
     def step(self) -> float:
         """Augment, forward, loss, backward, SGD, moving average; returns the loss, which a training loop looks at."""
@@ -90,19 +90,6 @@ class Step:
         self.optimiser.step()
         self.follow()
         return float(loss.detach())
-
-    def seconds(self, steps: int) -> float:
-        """Wall time of one step, the mean of some."""
-        self._wait()
-        began = time.perf_counter()
-        for _ in range(steps):
-            self.step()
-        self._wait()
-        return (time.perf_counter() - began) / steps
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 class Ours(Step):

@@ -1,6 +1,7 @@
 """One interleaved run: every network in every round, in another order each time."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,7 +48,31 @@ class Row:
     peak_bytes: int = 0
 
 
-class Training:
+class Stepper(ABC):
+    """What takes training steps on a device, and how long one takes."""
+
+    device: torch.device
+
+    @abstractmethod
+    def step(self) -> float:
+        """One training step; returns the loss."""
+
+    def seconds(self, steps: int) -> float:
+        """Wall time of one step, the mean of some."""
+        self._wait()
+        began = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        self._wait()
+        return (time.perf_counter() - began) / steps
+
+    def _wait(self) -> None:
+        """A GPU works on after its calls have returned."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+class Training(Stepper):
     """One network in training on random images, without reading and augmentation.
 
     Args:
@@ -76,20 +101,6 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return float(loss.detach())
-
-    def seconds(self, steps: int) -> float:
-        """Wall time of one step, the mean of some."""
-        self._wait()
-        began = time.perf_counter()
-        for _ in range(steps):
-            self.step()
-        self._wait()
-        return (time.perf_counter() - began) / steps
-
-    def _wait(self) -> None:
-        """A GPU works on after its calls have returned."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 def measure(arms: Mapping[str, Arm], work: Work, plan: Plan, device: torch.device) -> list[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from terraprobe.acquire.archive_image import Files, Image
-from terraprobe.acquire.archive_scenes import list_dfc2020, list_sen12ms
+from terraprobe.acquire.archive_scenes import list_dfc2020, list_sen12ms, listed_splits
 from terraprobe.archives import (
     ARCHIVES,
     BESIDE,
@@ -19,7 +19,6 @@ from terraprobe.archives import (
     layer_folder,
 )
 from terraprobe.artifacts import read_table
-from terraprobe.collections.split_rules import PARTS
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import MODALITIES
 from terraprobe.stage import progress
@@ -72,7 +71,7 @@ def _eurosat(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
 
 
 def _bigearthnet_v1(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
-    splits = _published_splits(root)
+    splits = listed_splits(root, "bigearthnet_v1", lambda line: line.partition(",")[0].strip())
     partners = _partners(folders["s1_grd"]) if "s1_grd" in folders else {}
     left = 0
     for folder in _subfolders(folders["s2_l2a"]):
@@ -160,23 +159,6 @@ def _known(where: Path, name: str, classes: Mapping[str, str]) -> str:
             "another version of BigEarthNet?"
         )
     return classes[name]
-
-
-def _published_splits(root: Path) -> dict[str, str]:
-    """Image to split, of the lists that were published with BigEarthNet v1, where they lie beside the images."""
-    lists = BESIDE["bigearthnet_v1"]
-    absent = [name for name in lists if not (root / name).is_file()]
-    if len(absent) == len(lists):
-        return {}
-    if absent:
-        raise TerraprobeError(
-            f"{root}: {absent[0]} is absent, and its images would be left out. Put all of {', '.join(lists)} there, or "
-            "none of them."
-        )
-    found: dict[str, str] = {}
-    for part, name in zip(PARTS, lists, strict=True):
-        found.update({line.partition(",")[0].strip(): part for line in (root / name).read_text().splitlines()})
-    return found
 
 
 def _partners(folder: Path) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Images of SEN12MS and DFC2020: a file each of Sentinel-2, Sentinel-1 and land cover, told apart by their names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _VAL_OF_5128 = 1000
 
 def list_sen12ms(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
     """Images of SEN12MS by region and scene, with the split of the authors' lists where these lie beside them."""
-    splits, left = _listed_splits(root), 0
+    splits, left = listed_splits(root, "sen12ms", lambda line: line.strip().removesuffix(".tif")), 0
     for image in _list("sen12ms", root, folders):
         split = splits.get(image.name, "")
         if splits and not split:
@@ -63,9 +63,18 @@ def _bands(archive: str, layer: str) -> tuple[str, ...]:
     return MODALITIES[layer].bands if layer in MODALITIES else MAP_BANDS[archive]
 
 
-def _listed_splits(root: Path) -> dict[str, str]:
-    """Image to split, of the lists that come with SEN12MS, a file name of Sentinel-2 a line."""
-    lists = BESIDE["sen12ms"]
+def listed_splits(root: Path, archive: str, image_of: Callable[[str], str]) -> dict[str, str]:
+    """Image to split, of the lists that were published with an archive; nothing where they are not beside it.
+
+    Args:
+        root: of the archive.
+        archive: whose lists.
+        image_of: from a line of a list to the image that it names.
+
+    Raises:
+        TerraprobeError: some of the lists are there and others are not.
+    """
+    lists = BESIDE[archive]
     absent = [name for name in lists if not (root / name).is_file()]
     if len(absent) == len(lists):
         return {}
@@ -76,5 +85,5 @@ def _listed_splits(root: Path) -> dict[str, str]:
         )
     found: dict[str, str] = {}
     for part, name in zip(PARTS, lists, strict=True):
-        found.update({line.strip().removesuffix(".tif"): part for line in (root / name).read_text().splitlines()})
+        found.update({image_of(line): part for line in (root / name).read_text().splitlines()})
     return found

@@ -1,6 +1,6 @@
 """Chips as people see them, side by side: rows of images of the same chips."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -97,3 +97,9 @@ def rows_of(collection: Collection, chip_ids: Sequence[str]) -> NDArray[np.intp]
     """Rows of some chips in the collection's stores."""
     place = {chip: row for row, chip in enumerate(collection.chips["chip_id"].astype(str))}
     return np.array([place[chip] for chip in chip_ids], np.intp)
+
+
+def shared_chips(archives: Iterable[Mapping[str, NDArray[Any]]]) -> list[str]:
+    """Chips that stand in `chip_ids` of every archive, in the order of the first."""
+    first, *others = ([str(chip) for chip in one["chip_ids"]] for one in archives)
+    return [chip for chip in first if all(chip in other for other in others)]

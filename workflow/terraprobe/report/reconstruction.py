@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from terraprobe.probes.inits import FLOOR, TRAINED, UNTRAINED
 from terraprobe.probes.reconstruction_scores import LOWER_IS_BETTER, METRICS
-from terraprobe.report.chipviews import Row, colours, draw_rows, limits, rows_of, shown_bands
+from terraprobe.report.chipviews import Row, colours, draw_rows, limits, rows_of, shared_chips, shown_bands
 from terraprobe.report.classes import CONDITIONING
 from terraprobe.report.drawing import Gallery, Picture
 from terraprobe.report.inputs import Collection, TrainedEncoder
@@ -198,7 +198,7 @@ def draw_reconstructions(
     """
     given = {encoder.note.name: images[encoder.note.runs[0]] for encoder in encoders}
     first = next(iter(given.values()))
-    chips = [c for c in first["chip_ids"].tolist() if all(c in one["chip_ids"].tolist() for one in given.values())]
+    chips = shared_chips(given.values())
     if not chips:
         return []
     shown, words = shown_bands(first["bands"].tolist())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from terraprobe.classcolours import UNKNOWN_COLOUR, class_colours, rgb
 from terraprobe.probes.inits import FLOOR, TRAINED
 from terraprobe.probes.segmentation_table import MAJORITY, MEAN_OF_BANDS
-from terraprobe.report.chipviews import Row, colours, draw_rows, limits, rows_of, view
+from terraprobe.report.chipviews import Row, colours, draw_rows, limits, rows_of, shared_chips, view
 from terraprobe.report.drawing import CYCLE, MUTED, Gallery, Picture, colour_key, themed_figure
 from terraprobe.report.inputs import Collection, TrainedEncoder
 from terraprobe.report.maps import stretch
@@ -116,8 +116,7 @@ def draw_predictions(
     """
     given = {encoder.note.name: found[encoder.note.runs[0]] for encoder in encoders}
     first = next(iter(given.values()))
-    chips = [c for c in first["chip_ids"].tolist() if all(c in one["chip_ids"].tolist() for one in given.values())]
-    chips = chips[:N_CHIPS]
+    chips = shared_chips(given.values())[:N_CHIPS]
     if not chips:
         return []
     key = class_colours(note.classes)
