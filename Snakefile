@@ -33,7 +33,7 @@ if not workflow.config_settings.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/acquire.smk"
-include: "workflow/rules/earthengine.smk"
+include: "workflow/rules/area.smk"
 include: "workflow/rules/collections.smk"
 include: "workflow/rules/chips.smk"
 include: "workflow/rules/pretrain.smk"
