@@ -21,7 +21,7 @@ def without_network() -> list[str]:
 
 
 OFFLINE = without_network() if shutil.which("unshare") else []
-"""Every mini study runs so: only rules that carry `network` may need one, and no mini study has any."""
+"""Mini studies run so: only rules that carry `network` may need one, and few studies have any."""
 
 
 def command(folder: Path, *arguments: str, study: Path = MINI) -> list[str]:
@@ -30,10 +30,12 @@ def command(folder: Path, *arguments: str, study: Path = MINI) -> list[str]:
     return [*base, "--directory", str(folder), "--configfile", str(study), *arguments]
 
 
-def snakemake(folder: Path, *arguments: str, study: Path = MINI) -> subprocess.CompletedProcess[str]:
-    """Run it to the end; stdout and stderr together."""
+def snakemake(
+    folder: Path, *arguments: str, study: Path = MINI, network: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run it to the end, with the network where the study fetches from a server; stdout and stderr together."""
     return subprocess.run(
-        [*OFFLINE, *command(folder, *arguments, study=study)],
+        [*([] if network else OFFLINE), *command(folder, *arguments, study=study)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

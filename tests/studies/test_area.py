@@ -72,7 +72,7 @@ def test_an_area_is_planned_refused_fetched_and_not_fetched_again(study, tmp_pat
         monkeypatch.setenv(access.URL, server.url)
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        done = snakemake(tmp_path, "--rerun-incomplete", *targets, study=study)
+        done = snakemake(tmp_path, "--rerun-incomplete", *targets, study=study, network=True)
         assert done.returncode == 0, done.stdout[-3000:]
         asked = len(server.asked)
     grid = read_table(collection / "grid.parquet")
