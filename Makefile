@@ -33,7 +33,7 @@ say-what:
 	@echo "$(WHAT_IT_IS)"
 
 test: $(VENV)/installed.lock  ## all tests
-	@python -m pytest
+	@python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-long: $(VENV)/installed.lock  ## the tests that CI runs reduced, in full: kill and fuzz loops
 	@TERRAPROBE_LONG=1 python -m pytest -m long -s

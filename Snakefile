@@ -24,6 +24,9 @@ os.environ.update(
     PYTHONPATH=PACKAGE,
 )
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Freed memory stays with its process (glibc): an embedding otherwise spends a sixth of its CPU time on fresh pages.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(4 * 10**9))
 
 # `--configfile` is merged over a `configfile:`, so a study would inherit the quickstart's entries.
 if not workflow.config_settings.configfiles:
