@@ -74,6 +74,7 @@ def test_the_command_says_it_for_every_area(area, tmp_path, monkeypatch, capsys)
         "32 a track",
         "A100 hours",
         "disk: at most ",
+        "context, once for all studies: WorldClim 2.1",
         "jobs: run",
     ):
         assert words in said

@@ -57,3 +57,17 @@ def test_a_setting_of_one_sensor_fetches_no_other_one_again(content):
     changed = [layer for layer in one.from_earth_engine if one.composite_of(layer) != two.composite_of(layer)]
     assert changed == ["s1_grd_monthly"]
     assert "cloud_mask" not in one.composite_of("mod44b")
+
+
+@pytest.mark.parametrize("conditioning", ["emb", "cbn"])
+def test_climate_conditions_an_encoder_unless_it_is_not_fetched(content, conditioning):
+    recipe = {"towers": {"s2": {"modality": "s2_rgb_monthly"}}, "width": 8, "blocks": [1, 1]}
+    entry = {"name": "warm", "method": "bioclim", "collections": ["land"]}
+    content["encoders"].append(entry | {"recipe": recipe | {"conditioning": conditioning}})
+    study = parse_study(content, "s.yaml")
+    assert study.can_embed(study.encoder("warm"), study.collection("land"))
+    content["collections"][0]["context"] = False
+    with pytest.raises(
+        TerraprobeError, match=f"conditioning: found '{conditioning}', allowed none.*land has no context"
+    ):
+        parse_study(content, "s.yaml")

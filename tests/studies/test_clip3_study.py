@@ -47,6 +47,13 @@ def test_shards_make_fewer_than_ten_thousand_jobs(study):
 def test_the_report_says_where_pixels_come_from(study):
     for note in report_recipe(study).collections:
         assert not note.simulated
-        for words in ("COPERNICUS/S2_SR_HARMONIZED", "COPERNICUS/S1_GRD", "Google Earth Engine", "ASF", "GHS-BUILT-S"):
+        for words in (
+            "COPERNICUS/S2_SR_HARMONIZED",
+            "COPERNICUS/S1_GRD",
+            "Google Earth Engine",
+            "ASF",
+            "GHS-BUILT-S",
+            "WorldClim 2.1",
+        ):
             assert words in note.source
         assert "CC-BY-4.0" in note.licence

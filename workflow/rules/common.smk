@@ -18,6 +18,7 @@ from terraprobe.methods import METHODS
 from terraprobe.report.recipe import report_recipe
 from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
+from terraprobe.study.area import CONTEXT_SOURCES
 from terraprobe.study.probed import mlp_pool_recipe, mlp_recipe, mlp_scores_recipe
 
 try:
@@ -154,7 +155,7 @@ def context_files(collection):
         folder = f"{ROOT}/collections/{collection}/tiles"
         return {name: f"{folder}/{file}" for name, file in world_files().items()}
     if entry.kind == "area":
-        climate, regions = (read_sources()[name] for name in ("worldclim", "regions"))
+        climate, regions = (read_sources()[name] for name in CONTEXT_SOURCES)
         files = [f"{DOWNLOADS}/{climate.folder}/{name}" for name in climate.files]
         return {"climate": files, "regions": f"{DOWNLOADS}/{regions.folder}/{regions.files[0]}"}
     return {"climate": entry.climate_files, "regions": str(Path(entry.regions).expanduser())}

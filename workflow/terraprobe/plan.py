@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from terraprobe.acquire.earthengine.products import PRODUCTS, after
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LABELS, MODALITIES
-from terraprobe.study.area import AreaCollection
+from terraprobe.sources import read_sources
+from terraprobe.study.area import CONTEXT_SOURCES, AreaCollection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.files import load_study
 from terraprobe.study.whole import Study
@@ -44,6 +45,10 @@ def plan_command(argv: list[str]) -> int:
         needs += _say_area(area, laid)
     if areas:
         _say_total(needs, sum(chips.values()))
+    if any(area.has_context for area in areas):
+        sources = [read_sources()[name] for name in CONTEXT_SOURCES]
+        fetched = [f"{source.title} ({source.size})" for source in sources]
+        print(f"context, once for all studies: {'; '.join(fetched)}")
     for encoder in study.members:
         print(f"encoder {encoder.name}: {_gpu_words(study, encoder, chips)}")
     print(f"jobs: {_jobs(file)}")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -105,24 +105,27 @@ def sample_climate(
     points = unit_sphere(*chip_centres(chips))
     values: dict[str, np.ndarray] = {}
     distances = np.zeros(len(chips))
+    nearest: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}  # WorldClim's rasters share pixels and gaps
     for path in sorted(rasters):
-        for name, band, centres in _named_bands(path):
+        for name, band, known, place in _named_bands(path):
             if name in values:
                 raise TerraprobeError(f"{path}: {name} was read from another raster already. Give each value once.")
-            chosen, distance = _nearest(points, centres, max_distance_m)
-            values[name] = np.where(chosen >= 0, np.append(band, np.nan)[chosen], np.nan)
+            alike = (*place, known.tobytes())
+            if alike not in nearest:
+                nearest[alike] = _nearest(points, known, place, max_distance_m)
+            chosen, distance = nearest[alike]
+            values[name] = np.where(chosen >= 0, band[chosen], np.nan)
             distances = np.maximum(distances, distance)
     return values, distances
 
 
-def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, values (M,), centres (M, 3) on the unit sphere) of each band, pixels with data only."""
+def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray, tuple[Any, ...]]]:
+    """(name, values (M,), whether they are known (M,), CRS, transform and shape of the pixels) of each named band."""
     import rasterio
-    from pyproj import Transformer
 
     try:
         with rasterio.open(path) as raster:
-            crs, affine, shape = raster.crs, raster.transform, (raster.height, raster.width)
+            crs, place = raster.crs, (raster.transform, (raster.height, raster.width))
             scales, offsets = (np.reshape(v, (-1, 1, 1)) for v in (raster.scales, raster.offsets))
             descriptions, bands = raster.descriptions, raster.read(masked=True).astype(float) * scales + offsets
     except rasterio.RasterioIOError as error:
@@ -136,16 +139,11 @@ def _named_bands(path: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
         raise TerraprobeError(
             f"{path}: bands {list(descriptions)}, none of them bio_1 … bio_19 or elev. Name the bands or the file so."
         )
-    row, column = (axis.ravel() for axis in np.mgrid[: shape[0], : shape[1]])
-    x, y = affine @ (column + 0.5, row + 0.5)
-    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
-    on_earth = np.isfinite(lon) & np.isfinite(lat)  # the corners of a world map may lie outside its projection
-    centres = unit_sphere(np.where(on_earth, lon, 0), np.where(on_earth, lat, 0))
     out = []
     for name, band in zip(names, bands, strict=True):
-        known = ~np.ma.getmaskarray(band).ravel() & np.isfinite(band.filled(np.nan).ravel()) & on_earth
+        known = ~np.ma.getmaskarray(band).ravel() & np.isfinite(band.filled(np.nan).ravel())
         if name:
-            out.append((name, band.data.ravel()[known], centres[known]))
+            out.append((name, band.data.ravel(), known, (crs.to_wkt(), *place)))
     return out
 
 
@@ -157,16 +155,25 @@ def _context_name(label: str) -> str | None:
     return "elevation" if re.search(r"(elev|elevation|altitude)$", label) else None
 
 
-def _nearest(points: np.ndarray, centres: np.ndarray, max_distance_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Index into `centres` (−1: none near enough) and distance in metres (NaN: none) for each point."""
+def _nearest(
+    points: np.ndarray, known: np.ndarray, place: tuple[Any, ...], max_distance_m: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Known pixel nearest to each point (−1: none near enough), and its distance in metres (NaN: none)."""
+    from pyproj import Transformer
     from scipy.spatial import cKDTree
 
-    if not len(centres):
+    crs, transform, shape = place
+    row, column = np.divmod(np.flatnonzero(known), shape[1])
+    x, y = transform @ (column + 0.5, row + 0.5)
+    lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    on_earth = np.isfinite(lon) & np.isfinite(lat)  # the corners of a world map may lie outside its projection
+    pixels = np.flatnonzero(known)[on_earth]
+    if not len(pixels):
         return np.full(len(points), -1), np.full(len(points), np.nan)
-    chord, index = cKDTree(centres).query(points)
+    chord, index = cKDTree(unit_sphere(lon[on_earth], lat[on_earth])).query(points)
     distance = 2 * EARTH_RADIUS_M * np.arcsin(np.minimum(chord / 2, 1))
     near = distance <= max_distance_m
-    return np.where(near, index, -1), np.where(near, distance, np.nan)
+    return np.where(near, pixels[index], -1), np.where(near, distance, np.nan)
 
 
 def sample_regions(chips: "gpd.GeoDataFrame", path: Path, max_distance_m: float) -> np.ndarray:

@@ -19,8 +19,9 @@ from terraprobe.report.notes import (
     ReportRecipe,
     SegmentationNote,
 )
+from terraprobe.sources import read_sources
 from terraprobe.study import ArchiveCollection, AreaCollection, FolderCollection, SimulatedCollection, Study
-from terraprobe.study.area import ELSEWHERE
+from terraprobe.study.area import CONTEXT_SOURCES, ELSEWHERE
 
 if TYPE_CHECKING:
     from terraprobe.study import (
@@ -191,14 +192,19 @@ def _collection(collection: "AnyCollection") -> CollectionNote:
             split=split,
         )
     if isinstance(collection, AreaCollection):
+        context = [read_sources()[name] for name in CONTEXT_SOURCES] if collection.has_context else []
+        licences = [PRODUCTS[layer].licence for layer in collection.from_earth_engine] + [s.licence for s in context]
         return CollectionNote(
             name=collection.name,
             title=title,
             simulated=False,
             source=f"Chips over {Path(collection.area).name}, {collection.months[0]} to {collection.months[-1]}: "
             f"{', '.join(dict.fromkeys(PRODUCTS[layer].dataset for layer in collection.from_earth_engine))} by Google "
-            "Earth Engine" + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers) + ".",
-            licence="; ".join(dict.fromkeys(PRODUCTS[layer].licence for layer in collection.from_earth_engine)),
+            "Earth Engine"
+            + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers)
+            + "."
+            + (f" Context: {' and '.join(source.title for source in context)}." if context else ""),
+            licence="; ".join(dict.fromkeys(licences)),
             attribution=_COPERNICUS,
             split=split,
         )

@@ -13,6 +13,8 @@ from terraprobe.study.names import check_names
 
 ELSEWHERE = MappingProxyType({"s1_coherence": "ARIA S1 GUNW by ASF", "ghs_built": "GHS-BUILT-S 2020"})
 """Layers of an area that other services than Earth Engine give, and what they are."""
+CONTEXT_SOURCES = ("worldclim", "regions")
+"""Where climate and regions of an area come from: names in the registry of sources."""
 
 
 class AreaCollection(Collection):
@@ -32,6 +34,7 @@ class AreaCollection(Collection):
             Cloud Score+ (`cloud_score`).
         max_cloud_percent: images of Sentinel-2 with this much cloud or more are left out whole.
         s1_orbit: direction of Sentinel-1's orbits, `ascending` or `descending`.
+        context: whether climate (WorldClim) and region (the EEA's, of Europe) of its chips are fetched too.
     """
 
     kind: Literal["area"]
@@ -43,6 +46,7 @@ class AreaCollection(Collection):
     cloud_mask: Literal["qa60", "cloud_score"] = "qa60"
     max_cloud_percent: float = Field(20, gt=0, le=100)
     s1_orbit: Literal["ascending", "descending"] = "descending"
+    context: bool = True
 
     @field_validator("area")
     @classmethod
@@ -65,6 +69,11 @@ class AreaCollection(Collection):
     def _composite(self) -> Composite:
         keys = {key for keys in SETTINGS.values() for key in keys}
         return Composite.model_validate(self.model_dump(include=keys))
+
+    @property
+    def has_context(self) -> bool:
+        """Whether climate and region are known of its chips."""
+        return self.context
 
     @property
     def path(self) -> str:
