@@ -3,7 +3,9 @@
 import pytest
 
 from terraprobe.errors import TerraprobeError
+from terraprobe.report.recipe import report_recipe
 from terraprobe.study import parse_study
+from terraprobe.study.segmentations import segmentation_pool_recipe
 
 
 @pytest.fixture
@@ -69,3 +71,41 @@ def test_an_encoder_must_see_the_collection(content):
     }  # fmt: skip
     with pytest.raises(TerraprobeError, match="no encoder that learnt without labels can embed land"):
         parsed(content)
+
+
+@pytest.fixture
+def pooled(content):
+    """The same arm probed in two worlds, as one."""
+    land, (entry, *_), (judged, *_) = content["collections"][0], content["encoders"], content["evaluations"]
+    content["collections"] = [land, {**land, "name": "isle"}]
+    del entry["name"], entry["collections"]
+    content["encoders"] = [{**entry, "name": "tiny", "each": ["land", "isle"]}]
+    del judged["name"], judged["collection"]
+    content["evaluations"] = [
+        {**judged, "name": f"pixels_{name}", "collection": name, "encoders": [f"tiny_{name}"]}
+        for name in ("land", "isle")
+    ]
+    content["pools"] = [{"name": "both", "evaluations": ["pixels_land", "pixels_isle"], "margin": 0.1}]
+    return content
+
+
+def test_a_pool_of_pixels_names_arms(pooled):
+    study = parse_study(pooled, "study.yaml")
+    recipe = segmentation_pool_recipe(study, "both")
+    assert recipe["entries"] == {"tiny_land": "tiny", "tiny_isle": "tiny"} and recipe["margin"] == 0.1
+    assert [note.name for note in report_recipe(study).segmentation_pools] == ["both"]
+    assert study.summary_recipe()["pools"] == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"sizes": [7]}, r"pixels_isle has sizes \[7\]"),
+        ({"protocol": "finetune"}, "pixels_isle has protocol finetune and pixels_land linear, allowed the same"),
+        ({"collection": "land", "encoders": ["tiny_land"]}, "their collections: found"),
+    ],
+)
+def test_a_pool_of_unlike_evaluations_is_refused(pooled, entry, said):
+    pooled["evaluations"][1] |= entry
+    with pytest.raises(TerraprobeError, match=said):
+        parse_study(pooled, "study.yaml")

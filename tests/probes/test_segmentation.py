@@ -208,7 +208,7 @@ def scored(land, auto, linear):
         chips=given["chips"], stores=given["stores"], truth=given["truth"], strata=[], cards=[given["card"]],
         weights=[given["weights"]], recipe=ProbeRecipe.model_validate(RECIPE), counts=linear / "floors.parquet",
     )  # fmt: skip
-    outs = {name: linear / f"{name}.parquet" for name in ("scores", "classes", "differences", "confusion")}
+    outs = {name: linear / f"{name}.parquet" for name in ("scores", "classes", "differences", "confusion", "samples")}
     score_segmentation(
         counts=[linear / "auto.parquet", linear / "floors.parquet"], chips=given["chips"], **outs,
         recipe=SegmentationRecipe(evaluation="cover", collection="land", label="worldcover", classes=tuple(CLASSES),

@@ -38,7 +38,7 @@ def write_counts(folder, unseen=None, strata=("",)):
 
 def score(folder, recipe=RECIPE, **options):
     paths = write_counts(folder, **options)
-    outs = {name: folder / f"out-{name}" for name in ("scores", "classes", "differences", "confusion")}
+    outs = {name: folder / f"out-{name}" for name in ("scores", "classes", "differences", "confusion", "samples")}
     score_segmentation(counts=paths, chips=chip_table(folder / "chips.parquet"), recipe=recipe, **outs)
     return {name: read_table(path) for name, path in outs.items()}
 
@@ -117,7 +117,7 @@ def test_nothing_in_common_is_refused(tmp_path):
     paths = write_counts(tmp_path)
     table = read_table(tmp_path / "single.parquet")
     write_table(tmp_path / "single.parquet", table.assign(chip_id="elsewhere"))
-    outs = {name: tmp_path / f"out-{name}" for name in ("scores", "classes", "differences", "confusion")}
+    outs = {name: tmp_path / f"out-{name}" for name in ("scores", "classes", "differences", "confusion", "samples")}
     with pytest.raises(TerraprobeError, match="no labelled test chip of land is seen by every probe of whole, single"):
         score_segmentation(counts=paths, chips=chip_table(tmp_path / "chips.parquet"), recipe=RECIPE, **outs)
     with pytest.raises(TerraprobeError, match="no counts of floors"):

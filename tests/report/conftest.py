@@ -93,6 +93,7 @@ class Study:
             "segmentation": [],
             "segmentation_classes": [],
             "segmentation_differences": [],
+            "segmentation_pools": [],
             "pixel_maps": [],
             "images": [],
             "pooled": root / "pooled.parquet",

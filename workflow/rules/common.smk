@@ -20,6 +20,7 @@ from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
 from terraprobe.study.area import CONTEXT_SOURCES
 from terraprobe.study.probed import mlp_pool_recipe, mlp_recipe, mlp_scores_recipe
+from terraprobe.study.segmentations import segmentation_pool_recipe
 
 try:
     for file in workflow.configfiles:
@@ -310,6 +311,12 @@ def segmenting(w):
 def segmentation_files(kind=""):
     """One file of every evaluation of pixels."""
     return [f"{ROOT}/segmentation/{v.name}{kind}.parquet" for v in STUDY.segmentations]
+
+
+def pooled_segmentations(w):
+    """Bootstrap values of every evaluation of a pool of pixels."""
+    pool = next(p for p in STUDY.pools if p.name == w.pool)
+    return [f"{ROOT}/segmentation/{e}.samples.parquet" for e in pool.evaluations]
 
 
 def segmented_maps():

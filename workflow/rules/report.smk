@@ -128,6 +128,7 @@ rule write_report:
         segmentation=segmentation_files(),
         segmentation_classes=segmentation_files(".classes"),
         segmentation_differences=segmentation_files(".differences"),
+        segmentation_pools=[f"{ROOT}/segmentation_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_pixels(p)],
         pixel_maps=segmented_maps(),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
         ledger=ledger_files(),
@@ -156,7 +157,8 @@ rule write_report:
         " --reconstruction {input.reconstruction} --reconstruction-differences {input.reconstruction_differences}"
         " --images {input.images} --segmentation {input.segmentation}"
         " --segmentation-classes {input.segmentation_classes}"
-        " --segmentation-differences {input.segmentation_differences} --pixel-maps {input.pixel_maps}"
+        " --segmentation-differences {input.segmentation_differences}"
+        " --segmentation-pools {input.segmentation_pools} --pixel-maps {input.pixel_maps}"
         " --mlp {input.mlp} --mlp-differences {input.mlp_differences} --mlp-curves {input.mlp_curves}"
         " --mlp-pools {input.mlp_pools} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -115,6 +115,7 @@ rule score_segmentation:
         classes=f"{ROOT}/segmentation/{{evaluation}}.classes.parquet",
         differences=f"{ROOT}/segmentation/{{evaluation}}.differences.parquet",
         confusion=f"{ROOT}/segmentation/{{evaluation}}.confusion.parquet",
+        samples=f"{ROOT}/segmentation/{{evaluation}}.samples.parquet",
     log:
         f"{ROOT}/logs/score_segmentation/{{evaluation}}.log",
     benchmark:
@@ -130,4 +131,28 @@ rule score_segmentation:
     shell:
         "python -m terraprobe score-segmentation --counts {input.counts} --chips {input.chips}"
         " --recipe {params.recipe:q} --code {params.code} --scores {output.scores} --classes {output.classes}"
-        " --differences {output.differences} --confusion {output.confusion} 2>&1 | tee -i {log} >&2"
+        " --differences {output.differences} --confusion {output.confusion} --samples {output.samples} 2>&1"
+        " | tee -i {log} >&2"
+
+
+rule pool_segmentation:
+    """Arms over several worlds or areas as one; no chip and no label is read."""
+    input:
+        samples=pooled_segmentations,
+    output:
+        pooled=f"{ROOT}/segmentation_pools/{{pool}}.parquet",
+    log:
+        f"{ROOT}/logs/pool_segmentation/{{pool}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/pool_segmentation/{{pool}}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe(**segmentation_pool_recipe(STUDY, w.pool)),
+        code=code("pool-segmentation"),
+    shell:
+        "python -m terraprobe pool-segmentation --samples {input.samples} --recipe {params.recipe:q}"
+        " --code {params.code} --pooled {output.pooled} 2>&1 | tee -i {log} >&2"

@@ -52,6 +52,7 @@ STAGES = {
     "segment-chips": "terraprobe.probes.segmentation:segment_chips",
     "segment-floors": "terraprobe.probes.pixel_floors:segment_floors",
     "score-segmentation": "terraprobe.probes.segmentation_scores:score_segmentation",
+    "pool-segmentation": "terraprobe.probes.segmentation_pools:pool_segmentation",
     "fit-mlp": "terraprobe.probes.probing:fit_mlp",
     "call-mlp": "terraprobe.probes.probing:call_mlp",
     "score-mlp": "terraprobe.probes.mlp_scores:score_mlp",

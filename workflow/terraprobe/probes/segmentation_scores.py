@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +15,10 @@ from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.confusion import SCORES, class_scores, overall_scores
 from terraprobe.probes.inits import FLOOR, TRAINED, UNTRAINED
-from terraprobe.probes.segmentation_table import FLOORS, MAJORITY, MEAN_OF_BANDS, counts_array
+from terraprobe.probes.segmentation_lines import COMPARED, Arm, Line, compare_lines
+from terraprobe.probes.segmentation_table import FLOORS, MEAN_OF_BANDS, counts_array
 from terraprobe.stage import In, Ins, Out, Recipe, progress
-from terraprobe.statistics import MIN_BLOCKS, block_weights, holm, interval, mean_over_seeds, p_value, stream_seed
-
-COMPARED = ("miou", "oa", "aa")
-"""Scores of which differences are tested."""
+from terraprobe.statistics import MIN_BLOCKS, block_weights, interval, mean_over_seeds, stream_seed
 
 
 class SegmentationRecipe(Recipe):
@@ -44,29 +41,6 @@ class SegmentationRecipe(Recipe):
     arms: dict[str, tuple[str, ...]] = Field(min_length=1)
     resamples: int = Field(2000, ge=100)
     seed: int = 0
-
-
-@dataclass(frozen=True, order=True)
-class Arm:
-    """Probes that are one: they differ in seed, twin and draw alone.
-
-    Attributes:
-        arm: encoder entry; empty: a floor.
-        init: `trained`, `untrained`, or empty of a floor.
-        tower: of the encoder, or which floor.
-        band: of a tower that takes one at a time; `mean`: all of them; else empty.
-        sees: modalities and bands as text.
-        size: number of labelled train chips, 0 = all.
-        stratum: which pixels; empty: all of them.
-    """
-
-    arm: str
-    init: str
-    tower: str
-    band: str
-    sees: str
-    size: int
-    stratum: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,10 +66,18 @@ class Points:
         """Mean over seeds and draws, (score,)."""
         return np.asarray(self.members.mean(axis=(0, 1)))
 
+    @property
+    def line(self) -> Line:
+        """What it is compared by."""
+        places = {metric: SCORES.index(metric) for metric in COMPARED}
+        values = {metric: float(self.means[k]) for metric, k in places.items()}
+        return Line(values, {metric: self.samples[:, k] for metric, k in places.items()})
+
 
 def score_segmentation(
-    *, counts: Ins, chips: In, recipe: SegmentationRecipe, scores: Out, classes: Out, differences: Out, confusion: Out
-) -> None:
+    *, counts: Ins, chips: In, recipe: SegmentationRecipe, scores: Out, classes: Out, differences: Out, confusion: Out,
+    samples: Out,
+) -> None:  # fmt: skip
     """Hold what all encoders and floors call the pixels of the test chips that all of them see against the labels.
 
     Args:
@@ -108,8 +90,10 @@ def score_segmentation(
             labelled test chips left out because something that is compared cannot see them.
         classes: `accuracy` and `iou` of each class of the same arms, with intervals; NaN where no test pixel has it.
         differences: trained arms against their untrained twins, the pixel's own values, the majority class and each
-            other, paired by block; `p_holm` over all of one metric.
+            other, paired by block; `p_holm` over the rivals of one probe, by metric.
         confusion: pixels of class `truth` that were called class `called`, by arm, summed over seeds and draws.
+        samples: of each arm and compared metric `value`, `n_train`, `n_test`, `n_blocks` and, as a list, `samples`:
+            bootstrap values, which pools compare.
 
     Raises:
         TerraprobeError: counts of an encoder are absent, or no labelled test chip is seen by all.
@@ -120,13 +104,12 @@ def score_segmentation(
     where = {"evaluation": recipe.evaluation, "collection": recipe.collection, "label": recipe.label}
     rows = [row for arm, point in points.items() for row in found.rows(arm, point)]
     by_class = [row for arm, point in points.items() for row in found.class_rows(arm, point)]
-    compared = [row for pair in _pairs(list(points)) for row in _differences(*pair, points)]
+    lines = {arm: point.line for arm, point in points.items()}
     called = [row for arm, point in points.items() for row in _confusion(arm, point, recipe.classes)]
-    gaps = pd.DataFrame(compared, columns=_DIFFERENCES)
-    gaps["p_holm"] = gaps.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy(np.float64)))
-    for path, frame in ((scores, pd.DataFrame(rows)), (classes, pd.DataFrame(by_class)), (differences, gaps),
-                        (confusion, pd.DataFrame(called))):  # fmt: skip
-        write_table(path, frame.assign(**where))
+    drawn = [row for arm, point in points.items() for row in found.sample_rows(arm, point)]
+    for path, table in ((scores, rows), (classes, by_class), (confusion, called), (samples, drawn)):
+        write_table(path, pd.DataFrame(table).assign(**where))
+    write_table(differences, compare_lines(lines).assign(**where))
     told = [r for r in rows if r["metric"] == "miou" and r["init"] == TRAINED]
     progress("; ".join(f"{r['arm']} {r['tower']} {r['band']} {r['size'] or 'full'}: mIoU {r['value']:.3f} "
                        f"[{r['low']:.3f}, {r['high']:.3f}]" for r in told))  # fmt: skip
@@ -213,6 +196,13 @@ class _Compared:
                    "n_pixels": self._pixels[arm.stratum], "n_present": self._present[arm.stratum],
                    **self._facts}  # fmt: skip
 
+    def sample_rows(self, arm: Arm, point: Points) -> Iterator[dict[str, Any]]:
+        """One row a compared score."""
+        facts = {"n_train": point.n_train, "n_test": self._facts["n_test"], "n_blocks": self.n_blocks}
+        for metric, value in point.line.value.items():
+            own = point.line.samples[metric].astype(np.float32)
+            yield {**vars(arm), "metric": metric, "value": value, "samples": own, **facts}
+
     def class_rows(self, arm: Arm, point: Points) -> Iterator[dict[str, Any]]:
         """One row a class."""
         if point.counts is None:
@@ -248,42 +238,6 @@ def _means_of_bands(points: dict[Arm, Points]) -> Iterator[tuple[Arm, Points]]:
 def _mean(points: Sequence[Points]) -> Points:
     members, samples = (np.mean([getattr(p, name) for p in points], axis=0) for name in ("members", "samples"))
     return Points(members, samples, points[0].n_train)
-
-
-def _pairs(arms: list[Arm]) -> Iterator[tuple[Arm, Arm]]:
-    """What is compared: see `score_segmentation`."""
-    trained = [arm for arm in arms if arm.init == TRAINED]
-    for one in trained:
-        for other in arms:
-            same = (other.arm, other.tower, other.band) == (one.arm, one.tower, one.band)
-            twin = other.init == UNTRAINED and same
-            floor = other.init == FLOOR and (other.sees == one.sees or other.tower == MAJORITY)
-            if _same_ground(one, other) and (twin or floor):
-                yield one, other
-    for one, other in combinations(trained, 2):
-        if _same_ground(one, other) and (one.sees == other.sees or not (one.band or other.band)):
-            yield one, other
-
-
-def _same_ground(one: Arm, other: Arm) -> bool:
-    return (one.size, one.stratum) == (other.size, other.stratum)
-
-
-_DIFFERENCES = [
-    "arm", "init", "tower", "band", "sees", "size", "stratum", "rival", "rival_init", "rival_tower", "rival_band",
-    "metric", "value", "rival_value", "difference", "low", "high", "p",
-]  # fmt: skip
-
-
-def _differences(one: Arm, other: Arm, points: dict[Arm, Points]) -> Iterator[dict[str, Any]]:
-    for metric in COMPARED:
-        k = SCORES.index(metric)
-        gap = points[one].samples[:, k] - points[other].samples[:, k]
-        low, high = interval(gap)
-        values = [float(points[arm].means[k]) for arm in (one, other)]
-        rival = {"rival": other.arm, "rival_init": other.init, "rival_tower": other.tower, "rival_band": other.band}
-        yield {**vars(one), **rival, "metric": metric, "value": values[0], "rival_value": values[1],
-               "difference": values[0] - values[1], "low": low, "high": high, "p": p_value(gap)}  # fmt: skip
 
 
 def _confusion(arm: Arm, point: Points, classes: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -180,7 +180,7 @@ class PoolNote(_OfKind):
 
 
 class ClassPoolNote(PoolNote):
-    """Evaluations of supervised encoders, or by MLPs, that are also compared as one, for people.
+    """Evaluations of supervised encoders, by MLPs or of pixels, that are also compared as one, for people.
 
     Attributes:
         margin: within which two arms are called equal; None: none are.
@@ -206,6 +206,7 @@ class ReportRecipe(Recipe):
         class_pools: of heads, in the order of the page.
         mlp_probes: in the order of the page.
         mlp_pools: of MLPs, in the order of the page.
+        segmentation_pools: of pixels, in the order of the page.
         papers: whose published numbers stand beside ours.
     """
 
@@ -222,4 +223,5 @@ class ReportRecipe(Recipe):
     class_pools: tuple[ClassPoolNote, ...] = ()
     mlp_probes: tuple[MlpNote, ...] = ()
     mlp_pools: tuple[ClassPoolNote, ...] = ()
+    segmentation_pools: tuple[ClassPoolNote, ...] = ()
     papers: tuple[str, ...] = ()

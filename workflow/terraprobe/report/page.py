@@ -30,6 +30,7 @@ from terraprobe.report.sections import (
     provenance,
     published,
     reconstructions,
+    segmentation_pools_of,
     segmentations,
 )
 from terraprobe.report.tables import Table, write_tables
@@ -54,7 +55,8 @@ def write_report(
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
     class_pools: Ins, attributions: Ins, mlp: Ins, mlp_differences: Ins, mlp_curves: Ins, mlp_pools: Ins,
     reconstruction: Ins, reconstruction_differences: Ins, images: Ins, segmentation: Ins, segmentation_classes: Ins,
-    segmentation_differences: Ins, pixel_maps: Ins, leakage: Ins, recipe: ReportRecipe, page: Out,
+    segmentation_differences: Ins, segmentation_pools: Ins, pixel_maps: Ins, leakage: Ins, recipe: ReportRecipe,
+    page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -87,6 +89,7 @@ def write_report(
         segmentation: scores of `score_segmentation`, one of every evaluation of pixels.
         segmentation_classes: classes of `score_segmentation`, likewise.
         segmentation_differences: differences of `score_segmentation`, likewise.
+        segmentation_pools: of `pool_segmentation`, one of every pool of evaluations of pixels.
         pixel_maps: of `segment_chips`, `<evaluation>/<encoder>.npz` of the first seed of every encoder.
         leakage: `leakage.json` of every collection.
         recipe: what the study says about itself.
@@ -117,6 +120,7 @@ def write_report(
         segmentation=_concat(segmentation),
         segmentation_classes=_concat(segmentation_classes),
         segmentation_differences=_concat(segmentation_differences),
+        segmentation_pools=_concat(segmentation_pools),
         pixel_maps=_by_evaluation(pixel_maps),
         mlp=_concat(mlp),
         mlp_differences=_concat(mlp_differences),
@@ -139,6 +143,7 @@ def write_report(
         "mlp_pools": mlp_pools_of(material, gallery),
         "reconstructions": reconstructions(material, gallery),
         "segmentations": segmentations(material, gallery),
+        "segmentation_pools": segmentation_pools_of(material, gallery),
         "headlines": headlines(material, gallery),
         "published": published(material),
         "skipped": skipped_projections(projections),
@@ -152,7 +157,7 @@ def write_report(
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
     tables += [item[name] for item in content["segmentations"] for name in ("table", "classes", "differences")]
     tables += [item[name] for item in content["mlp_probes"] for name in ("table", "scores", "differences")]
-    tables += [item["table"] for item in content["mlp_pools"]]
+    tables += [item["table"] for item in (*content["mlp_pools"], *content["segmentation_pools"])]
     tables += [item["recipe"] for item in content["encoders"]]
     tables += [item["seeds"] for item in content["encoders"] if item["seeds"]]
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}

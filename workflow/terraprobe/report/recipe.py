@@ -69,6 +69,9 @@ def report_recipe(study: Study) -> ReportRecipe:
         mlp_pools=tuple(
             ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_mlps(pool)
         ),
+        segmentation_pools=tuple(
+            ClassPoolNote(**_pool(pool, study), margin=pool.margin) for pool in study.pools if study.of_pixels(pool)
+        ),
     )
 
 

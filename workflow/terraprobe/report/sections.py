@@ -52,6 +52,12 @@ from terraprobe.report.segmentation import (
     segmentation_table,
 )
 from terraprobe.report.segmentationpictures import draw_class_scores, draw_predictions, draw_scarcity
+from terraprobe.report.segmentationpools import (
+    draw_pixel_pool,
+    judged_pixels,
+    pixel_pool_sentences,
+    pixel_pool_table,
+)
 from terraprobe.report.training import card_facts, draw_training
 
 Archive = Mapping[str, NDArray[Any]]
@@ -84,6 +90,7 @@ class Material:
         segmentation: scores of `score_segmentation`, of every evaluation of pixels.
         segmentation_classes: classes of `score_segmentation`.
         segmentation_differences: differences of `score_segmentation`.
+        segmentation_pools: of `pool_segmentation`.
         pixel_maps: of `segment_chips`, by evaluation and encoder.
         mlp: scores of `score_mlp`, of every evaluation by MLPs.
         mlp_differences: of `score_mlp`.
@@ -112,6 +119,7 @@ class Material:
     segmentation: pd.DataFrame
     segmentation_classes: pd.DataFrame
     segmentation_differences: pd.DataFrame
+    segmentation_pools: pd.DataFrame
     pixel_maps: Mapping[str, Mapping[str, Archive]]
     mlp: pd.DataFrame
     mlp_differences: pd.DataFrame
@@ -244,6 +252,18 @@ def segmentations(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
         }
         said = segmentation_sentences(note, points, compared.frame)
         blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn})
+    return blocks
+
+
+def segmentation_pools_of(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
+    """Sentences, a picture and a table for every pool of evaluations of pixels."""
+    blocks = []
+    for note in material.recipe.segmentation_pools:
+        rows = judged_pixels(material.segmentation_pools[material.segmentation_pools["pool"] == note.name], note)
+        with house_style():
+            drawn = draw_pixel_pool(note, rows, gallery)
+        said, table = pixel_pool_sentences(rows), pixel_pool_table(note, rows)
+        blocks.append({"note": note, "sentences": said, "pictures": drawn, "table": table})
     return blocks
 
 

@@ -12,7 +12,7 @@ from terraprobe.report.results import VERDICTS, verdict
 from terraprobe.report.tables import DIFFERENCE, Column, Table, score, whole
 from terraprobe.statistics import MIN_BLOCKS
 
-_TITLES = {"oa": "OA", "aa": "AA", "miou": "mIoU", "aa_zero": "AA, absent 0", "miou_zero": "mIoU, absent 0"}
+METRIC_TITLES = {"oa": "OA", "aa": "AA", "miou": "mIoU", "aa_zero": "AA, absent 0", "miou_zero": "mIoU, absent 0"}
 _ARM = ["arm", "init", "tower", "band", "sees", "size", "stratum"]
 
 
@@ -70,10 +70,10 @@ def segmentation_table(note: SegmentationNote, points: pd.DataFrame) -> Table:
         Column("n_repeats", "draws", whole, number=True),
     ]
     for metric in ("miou", "oa", "aa"):
-        columns += [Column(metric, _TITLES[metric], score, number=True),
+        columns += [Column(metric, METRIC_TITLES[metric], score, number=True),
                     Column(f"{metric}_low", "from", score, number=True),
                     Column(f"{metric}_high", "to", score, number=True)]  # fmt: skip
-    columns += [Column(metric, _TITLES[metric], score, number=True) for metric in ("miou_zero", "aa_zero")]
+    columns += [Column(metric, METRIC_TITLES[metric], score, number=True) for metric in ("miou_zero", "aa_zero")]
     first = points.iloc[0]
     absent = int(first["n_classes"] - first["n_present"])
     caption = (
@@ -142,7 +142,7 @@ def segmentation_differences(note: SegmentationNote, differences: pd.DataFrame, 
         Column("data", "data"),
         *_stratum(own),
         Column("n_train", "labelled chips", whole, number=True),
-        Column("metric", "metric", _TITLES.__getitem__, filter=True),
+        Column("metric", "metric", METRIC_TITLES.__getitem__, filter=True),
         Column("value", "value", score, number=True),
         Column("against", "against", filter=True),
         Column("rival_value", "its value", score, number=True),
@@ -150,8 +150,8 @@ def segmentation_differences(note: SegmentationNote, differences: pd.DataFrame, 
         Column("verdict", "verdict", css="@value"),
     )
     caption = (
-        "Paired differences over the same resampled test blocks, then seeds and draws; p over all comparisons of one "
-        "metric. Encoders are compared where they see the same, or all of their channels at once."
+        "Paired differences over the same resampled test blocks, then seeds and draws; p over the rivals of one "
+        "probe, by metric. Encoders are compared where they see the same, or all of their channels at once."
     )
     return Table(f"segmentation-differences-{note.name}", caption, columns, own, live=True)
 

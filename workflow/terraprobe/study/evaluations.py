@@ -142,11 +142,11 @@ class Pool(Recipe):
     Attributes:
         name: of the pool.
         evaluations: names, all by forests, each of which must compare exactly one entry of `encoders`; or all by the
-            encoders' own heads, or all by MLPs, each of which must compare the same arms by the same label on another
-            collection.
-        margin: of heads in accuracy, of MLPs in F1: two arms are called equal where the 90 % interval of their
-            difference lies within this margin on both sides of 0 (two one-sided tests at 5 %), said beforehand; none:
-            nothing is called equal.
+            encoders' own heads, all by MLPs, or all of pixels, each of which must compare the same arms by the same
+            label on another collection.
+        margin: of heads in accuracy, of MLPs in F1, of pixels in each score: two arms are called equal where the 90 %
+            interval of their difference lies within this margin on both sides of 0 (two one-sided tests at 5 %), said
+            beforehand; none: nothing is called equal.
     """
 
     name: Name

@@ -9,6 +9,7 @@ from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.evaluations import Classification, Evaluation, Pool, Reconstruction
 from terraprobe.study.names import check_names
 from terraprobe.study.probing import MlpProbe
+from terraprobe.study.segmentations import Segmentation
 
 if TYPE_CHECKING:
     from terraprobe.study.whole import Study
@@ -164,15 +165,16 @@ def check_pool(study: "Study", pool: Pool) -> None:
         ValueError: names the key, what was found and what is allowed.
     """
     where = f"pools[{pool.name}]"
-    kinds = (study.forests, study.classifications, study.mlp_probes)
-    forests, heads, mlps = ([e.name for e in found] for found in kinds)
-    check_names(pool.evaluations[:1], [*forests, *heads, *mlps], f"{where}.evaluations")
-    if study.of_mlps(pool):
-        check_names(pool.evaluations, mlps, f"{where}.evaluations", "by MLPs, like the first")
+    kinds = (study.forests, study.classifications, study.mlp_probes, study.segmentations)
+    forests, heads, mlps, pixels = ([e.name for e in found] for found in kinds)
+    check_names(pool.evaluations[:1], [*forests, *heads, *mlps, *pixels], f"{where}.evaluations")
+    if study.of_mlps(pool) or study.of_pixels(pool):
+        alike, why = (mlps, "by MLPs") if study.of_mlps(pool) else (pixels, "of pixels")
+        check_names(pool.evaluations, alike, f"{where}.evaluations", f"{why}, like the first")
         _check_alike(study, pool, f"{where}.evaluations")
         return
     if not study.of_heads(pool):
-        others = bool(heads or mlps)
+        others = bool(heads or mlps or pixels)
         check_names(pool.evaluations, forests, f"{where}.evaluations", "by forests, like the first" if others else "")
         if pool.margin is not None:
             raise ValueError(
@@ -192,8 +194,8 @@ def check_pool(study: "Study", pool: Pool) -> None:
 
 def _check_alike(study: "Study", pool: Pool, where: str) -> None:
     arms = {e.name: e.arm or e.name for e in study.encoders}
-    judges: dict[str, Classification | MlpProbe] = {e.name: e for e in study.classifications}
-    judges |= {e.name: e for e in study.mlp_probes}
+    judges: dict[str, Classification | MlpProbe | Segmentation] = {e.name: e for e in study.classifications}
+    judges |= {e.name: e for e in study.mlp_probes} | {e.name: e for e in study.segmentations}
     lists = {name: [arms[e] for e in study.arms(judges[name])] for name in pool.evaluations}
     first, *others = (judges[name] for name in pool.evaluations)
     check_names(lists[first.name], lists[first.name], f"{where}: arms of {first.name}")
@@ -207,9 +209,9 @@ def _check_alike(study: "Study", pool: Pool, where: str) -> None:
             raise ValueError(
                 f"{where}: {other.name} judges {other.label} and {first.name} {first.label}, allowed one label"
             )
-        for key in ("sizes", "resamples"):
+        for key in ("sizes", "resamples", "protocol", "classes", "strata") if not study.of_heads(pool) else ():
             found, wanted = getattr(other, key, None), getattr(first, key, None)
-            if found != wanted and study.of_mlps(pool):
+            if found != wanted:
                 raise ValueError(f"{where}: {other.name} has {key} {found} and {first.name} {wanted}, allowed the same")
     collections = [e.collection for e in (first, *others)]
     check_names(collections, collections, f"{where}: their collections")

@@ -153,6 +153,14 @@ def probe_recipe(study: "Study", evaluation: Segmentation) -> dict[str, Any]:
     return {**content, "evaluation": evaluation.name, "classes": classes, "sizes": sizes}
 
 
+def segmentation_pool_recipe(study: "Study", name: str) -> dict[str, Any]:
+    """What `pool_segmentation` needs to know of a pool."""
+    pool = next(p for p in study.pools if p.name == name)
+    compared = {e for evaluation in pool.evaluations for e in study.arms(study.segmentation(evaluation))}
+    entries = {e.name: e.arm or e.name for e in study.encoders if e.name in compared}
+    return {**pool.model_dump(mode="json", exclude={"name"}), "pool": name, "entries": entries}
+
+
 def comparison_recipe(study: "Study", evaluation: Segmentation) -> dict[str, Any]:
     """What the stage that puts all encoders side by side needs to know."""
     classes = classes_told_apart(evaluation, study.collection(evaluation.collection))

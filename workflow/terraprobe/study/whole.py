@@ -252,7 +252,7 @@ class Study(Recipe):
     def drawn_of(self, collection: str) -> list[str]:
         """Names of the encoders whose embeddings of a collection are drawn: of several seeds the first.
 
-        Of the collections that only a pool of heads or MLPs reads, those of its first alone.
+        Of the collections that only a pool of heads, MLPs or pixels reads, those of its first alone.
         """
         reading = [e for e in self.evaluations if collection in e.collections]
         if reading and all(e.name in self._later and not isinstance(e, Evaluation) for e in reading):
@@ -357,6 +357,10 @@ class Study(Recipe):
     def of_mlps(self, pool: Pool) -> bool:
         """Whether a pool is of evaluations by MLPs."""
         return pool.evaluations[0] in [e.name for e in self.mlp_probes]
+
+    def of_pixels(self, pool: Pool) -> bool:
+        """Whether a pool is of evaluations of pixels."""
+        return pool.evaluations[0] in [e.name for e in self.segmentations]
 
     def of_heads(self, pool: Pool) -> bool:
         """Whether a pool is of evaluations by the encoders' own heads."""
