@@ -1,6 +1,7 @@
 """The benchmark of BYOL on tiny networks: whole tables, equal work, a bar judged from numbers. No time is asserted."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from benchmarks.train.byol import ARMS, Lightly, Ours, Pairs, byol_table, check_alike, measure_byol
 from benchmarks.train.timing import Plan, Row
 from terraprobe.errors import TerraprobeError
+from terraprobe.study import load_study
 
 TINY = Pairs(32, {"width": 4, "blocks": [1, 1, 1, 1], "hidden": 8, "projection": 8, "batch_size": 4})
 PLAN = Plan(warm_steps=1, rounds=2, steps=1)
@@ -66,3 +68,11 @@ def test_lightlys_example_trains_the_same_encoder():
     check_alike(steps)
     assert isinstance(steps["lightly"], Lightly)
     assert steps["lightly"].step() > -4
+
+
+def test_the_study_of_bf16_differs_by_precision_alone_and_has_the_recipe_of_the_small_study():
+    root = Path(__file__).parents[1]
+    study, small = (load_study(root / path) for path in ("benchmarks/train/bf16.yaml", "studies/rsbyol_small.yaml"))
+    fp32, bf16 = ({**e.recipe} for e in study.encoders)
+    assert (fp32.pop("precision"), bf16.pop("precision")) == ("fp32", "bf16")
+    assert fp32 == bf16 == next(e for e in small.encoders if e.arm == "pairs").recipe

@@ -26,7 +26,7 @@ from terraprobe.checkpoints import StateFolder
 from terraprobe.errors import TerraprobeError
 from terraprobe.loop import EXIT_INTERRUPTED, Trainer
 from terraprobe.pool import ChipPool
-from terraprobe.train import PretrainRecipe, _build
+from terraprobe.train import PretrainRecipe, build_method
 
 STEPS = 2
 STILL = 1e-9
@@ -60,7 +60,7 @@ def trainer(collection, method, recipe, folder):
     context = [collection / "context.parquet"] if recipe.get("conditioning") else []
     labels = [collection / "labels.parquet"] if label else []
     pool = ChipPool([collection / "chips.parquet"], specs(collection), context, labels, label)
-    return Trainer(_build(wanted, wanted.full, pool), pool, 0, StateFolder(folder))
+    return Trainer(build_method(wanted, wanted.full, pool), pool, 0, StateFolder(folder))
 
 
 def few_steps(collection, method, recipe, folder):

@@ -8,7 +8,15 @@ import yaml
 from terraprobe.errors import TerraprobeError
 from terraprobe.report.recipe import report_recipe
 from terraprobe.study import parse_study
-from terraprobe.study.probed import mlp_pool_recipe, mlp_recipe, mlp_scores_recipe
+from terraprobe.study.probed import (
+    attributed_by,
+    band_attribution_recipe,
+    band_projection_recipe,
+    drawn_by,
+    mlp_pool_recipe,
+    mlp_recipe,
+    mlp_scores_recipe,
+)
 
 MINI = Path(__file__).parent / "studies/mini_mlp.yaml"
 
@@ -27,7 +35,9 @@ def test_what_the_stages_are_told(content):
     study = parsed(content)
     told = mlp_recipe(study, "bands_east")
     assert told["sizes"] == [40, 0] and told["random_inits"] == 1 and told["classes"][0] == "tree"
-    assert not {"encoders", "arms", "resamples", "roc"} & set(told)  # none of them trains anything again
+    assert not {"encoders", "arms", "resamples", "roc", "cam", "cam_classes"} & set(
+        told
+    )  # none of them trains anything again
     scores = mlp_scores_recipe(study, "bands_west")
     # pairs, since keys are sorted on their way to a stage
     assert scores["arms"] == [(name, [f"{name}_s0", f"{name}_s1"]) for name in ("tiny_west", "narrow_west")]
@@ -56,6 +66,30 @@ def test_a_probe_embeds_by_itself_and_of_a_pool_the_first_collection_is_drawn(co
     assert study.summary_recipe()["pools"] == []
 
 
+def test_single_bands_are_drawn_of_the_first_seeds_and_of_a_pool_in_its_first_evaluation(content):
+    rsbyol = {"name": "pairs", "method": "rsbyol", "each": ["east", "west"], "seeds": [3, 4]}
+    towers = {"ms": {"modality": "s2_rgb_monthly"}, "sar": {"modality": "s1_grd_monthly", "bands": ["m1_VV", "m1_VH"]}}
+    content["encoders"].append({**rsbyol, "recipe": {"towers": towers}})
+    content["encoders"].append({"name": "start", "method": "rsbyol", "collections": ["east"],
+                                "recipe": {"towers": towers, "epochs": 0}})  # fmt: skip
+    for evaluation, world in zip(content["evaluations"], ("east", "west"), strict=True):
+        evaluation["encoders"].append(f"pairs_{world}")
+    first = content["evaluations"][0]
+    first |= {"roc": ["m1_B04"], "cam": ["m1_VV"], "cam_classes": ["water"], "seed": 5}
+    study = parsed(content)
+    assert [e.name for e in study.pictured_mlps] == ["bands_east"]
+    assert drawn_by(study, "bands_east") == ["tiny_east_s0", "narrow_east_s0", "pairs_east_s3"]
+    assert attributed_by(study, "bands_east") == ["pairs_east_s3"]  # a ViT has no full gradients
+    assert study.augmented == ["pairs_east_s3"]  # what is not trained augments nothing
+    assert band_projection_recipe(study, "bands_east") == {
+        "evaluation": "bands_east", "collection": "east", "views": ["m1_B04"], "max_points": 40,
+    }  # fmt: skip
+    assert band_attribution_recipe(study, "bands_east") == {
+        "evaluation": "bands_east", "collection": "east", "label": "worldcover_class", "views": ["m1_VV"],
+        "drawn": ["water"], "seed": 5,
+    }  # fmt: skip
+
+
 def test_the_report_is_told(content):
     recipe = report_recipe(parsed(content))
     assert [(n.name, n.title, n.simulated) for n in recipe.mlp_probes] == [
@@ -75,6 +109,8 @@ def test_the_report_is_told(content):
         ({"encoders": ["tiny"]}, "encoders: found 'tiny', allowed (can embed east) tiny_east, tiny_west"),
         ({"encoders": []}, "encoders: no encoder can embed east and learnt without labels"),
         ({"roc": ["m1_B04+B99"]}, "roc: found 'B99', allowed (bands that the encoders see) m1_B02"),
+        ({"cam": ["B99"]}, "cam: found 'B99', allowed (bands that the encoders see) m1_B02"),
+        ({"cam_classes": ["lava"]}, "cam_classes: found 'lava', allowed (classes of worldcover_class) tree"),
         ({"sizes": [10, 10]}, "sizes: found [10, 10], allowed: each name once"),
         ({"sizes": [1]}, "sizes"),
         ({"lrs": [0]}, "lrs"),

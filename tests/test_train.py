@@ -98,11 +98,11 @@ def test_validation_draws_are_fixed(land, tmp_path):
 
 def _trainer(land, folder, **overrides):
     from terraprobe.pool import ChipPool
-    from terraprobe.train import _build
+    from terraprobe.train import build_method
 
     recipe = PretrainRecipe(method="clip3", collections=["land"], recipe={**TINY, **overrides})
     pool = ChipPool([land / "chips.parquet"], specs(land))
-    return Trainer(_build(recipe, recipe.full, pool), pool, 0, StateFolder(folder))
+    return Trainer(build_method(recipe, recipe.full, pool), pool, 0, StateFolder(folder))
 
 
 def _kill_at(step, moment):

@@ -65,7 +65,9 @@ def inputs(root: Path, encoders: Path | None = None) -> dict[str, Any]:
     trained = encoders or root
     cards = {"cards": sorted(trained.glob("encoders/*/card.json")),
              "histories": sorted(trained.glob("encoders/*/history.parquet"))}  # fmt: skip
-    probed: dict[str, list[Path]] = {"mlps": [], "pixels": [], "pixel_classes": []}  # see test_probe_scores.py
+    probed: dict[str, list[Path]] = {
+        key: [] for key in ("mlps", "mlp_differences", "pixels", "pixel_classes", "pixel_differences")
+    }  # see test_probe_scores.py
     return {**shipped, **scores, **cards, **probed, "summary": root / "summary.parquet"}
 
 

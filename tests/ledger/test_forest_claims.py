@@ -38,7 +38,7 @@ def told():
     trained = Trained({"three": {"chips": {"train": 900, "val": 100}}}, {})
     files = [REPOSITORY / f"resources/published_{name}" for name in ("results.csv", "answers.yaml", "claims.yaml")]
     papers = read_answers(files[1], read_results(files[0]))
-    desk = Desk(recipe, trained, scores, own_differences(pd.DataFrame(), pd.DataFrame()))
+    desk = Desk(recipe, trained, scores, own_differences(*[pd.DataFrame()] * 4))
     return judge_claims(read_claims(files[2], papers), papers, desk).set_index("id")
 
 

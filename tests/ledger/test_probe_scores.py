@@ -5,10 +5,10 @@ import pytest
 from ledger_world import REPOSITORY
 
 from archive_tree import fake_scenes
-from terraprobe.ledger.files import read_answers, read_results
+from terraprobe.ledger.files import read_answers, read_claims, read_results
 from terraprobe.ledger.notes import ledger_recipe
 from terraprobe.ledger.scores import ScoreTables, Trained, own_differences, own_scores
-from terraprobe.ledger.verdicts import Desk, judge_cells
+from terraprobe.ledger.verdicts import Desk, judge_cells, judge_claims
 from terraprobe.probes.inits import TRAINED, UNTRAINED
 from terraprobe.study import load_study
 
@@ -90,7 +90,7 @@ def sscl_scores():
     return pd.DataFrame(), pd.DataFrame(pixels), pd.DataFrame(classes)
 
 
-def judged(recipe, scores, chips=None):
+def desk_of(recipe, scores, chips=None, differences=None):
     cards = {}
     for arm, note in recipe.arms.items():
         count = (chips or SINGLE).get(arm, 90_000 if "sen12ms" in note.data else 5_128)
@@ -98,8 +98,12 @@ def judged(recipe, scores, chips=None):
     trained = Trained(cards, {})
     nothing = pd.DataFrame(columns=["arm", "primary", "value"])
     tables = ScoreTables(pd.DataFrame(), pd.DataFrame(), nothing, *scores)
-    desk = Desk(recipe, trained, own_scores(recipe, trained, tables), own_differences(pd.DataFrame(), pd.DataFrame()))
-    return judge_cells(RESULTS, PAPERS, desk)
+    gaps = own_differences(*[pd.DataFrame()] * 2, *(differences or [pd.DataFrame()] * 2))
+    return Desk(recipe, trained, own_scores(recipe, trained, tables), gaps)
+
+
+def judged(recipe, scores, chips=None):
+    return judge_cells(RESULTS, PAPERS, desk_of(recipe, scores, chips))
 
 
 @pytest.mark.parametrize(("paper", "made", "count"), [("rsbyol", rsbyol_scores, 149), ("sscl", sscl_scores, 79)])
@@ -145,3 +149,55 @@ def test_an_arm_that_never_trained_answers_none_that_did(recipes):
         for name, e in recipe.evaluations.items()}}), rsbyol_scores())  # fmt: skip
     left = cells[cells["row"].isin(["rsbyol3", "imagenet"])]
     assert set(left["verdict"]) == {"not run"}
+
+
+def gap(evaluation, arm, rival, difference, half, **place):
+    """A difference between trained arms, and one from an untrained twin that must not answer."""
+    row = {"evaluation": evaluation, "arm": arm, "rival": rival, "init": TRAINED, **place}
+    return [{**row, "rival_init": init, "difference": value, "low": value - half, "high": value + half}
+            for init, value in ((UNTRAINED, -0.5), (TRAINED, difference))]  # fmt: skip
+
+
+def claims_of(recipe):
+    """What the claims of `rsbyol` come to where the full study found some of what they say."""
+    over = {"n_shots": 0, "group": "all", "view": "", "class_name": ""}
+    mlps = [
+        *score("sen12ms_5k", "rsbyol1", "f1_macro", 0.70, **over),
+        *score("sen12ms_5k", "rsbyol1_ms", "f1_macro", 0.65, **over),
+        *score("eurosat", "rsbyol1", "f1_macro", 0.90, **over),
+        *score("eurosat", "rsbyol1_b64", "f1_macro", 0.91, **over),
+        *score("eurosat", "rsbyol1_150k", "f1_macro", 0.93, **over),
+        *score("eurosat", "rsbyol1", "f1_macro", 0.95, **{**over, "group": "ms", "view": "B05"}),
+    ]
+    pairs = [
+        *gap("sen12ms_5k", "rsbyol1_ms", "rsbyol1", -0.4, 0.01, **{**over, "group": "ms", "view": "B05"}),
+        *gap("sen12ms_5k", "rsbyol1_ms", "rsbyol1", -0.4, 0.01, **{**over, "group": "ms"}),
+        *gap("sen12ms_5k", "rsbyol1_ms", "rsbyol1", -0.05, 0.02, **over),  # the later entry minus the earlier one
+        *gap("eurosat", "rsbyol1_b64", "rsbyol1", 0.01, 0.02, **over),
+        *gap("eurosat", "rsbyol1_150k", "rsbyol1", 0.03, 0.02, **over),
+    ]
+    pixels = [row for arm in ("rsbyol1", "rsbyol1_b64")
+              for row in pixel("dfc2020_bands", arm, "miou", 0.5, band="mean", size=900)]  # fmt: skip
+    water = [{**line, "class": "water", "accuracy": value, "accuracy_low": value, "accuracy_high": value}
+             for band, value in (("B02", 0.97), ("VV", 0.88))
+             for line in pixel("dfc2020_bands", "rsbyol1", "", value, band=band, size=900)]  # fmt: skip
+    wide = gap("dfc2020_bands", "rsbyol1_b64", "rsbyol1", 0.008, 0.002, metric="miou", tower="", band="mean", size=900,
+               stratum="")  # fmt: skip
+    scores = (pd.DataFrame(mlps), pd.DataFrame(pixels), pd.DataFrame(water))
+    desk = desk_of(recipe, scores, differences=(pd.DataFrame(pairs), pd.DataFrame(wide)))
+    said = read_claims(REPOSITORY / "resources/published_claims.yaml", PAPERS)
+    return judge_claims(said, PAPERS, desk).set_index("id")
+
+
+def test_claims_in_words_are_told_from_paired_differences_of_the_same_view(recipes):
+    told = claims_of(recipes["rsbyol"])
+    assert told.loc["sar_helps", ["verdict", "rival", "holds"]].tolist() == ["reproduced", "rsbyol1_ms", "yes"]
+    assert told.loc["sar_helps", ["value", "low", "high"]].tolist() == pytest.approx([0.05, 0.03, 0.07])
+    assert told.loc["batch_helps_segmentation", "verdict"] == "reproduced"
+    assert told.loc["batch_helps_segmentation", "value"] == pytest.approx(0.8)  # per cent
+    assert told.loc["batch_not_classification", "verdict"] == "reproduced"
+    assert told.loc["data_not_significant", "verdict"] == "not reproduced"  # a difference is shown
+    assert told.loc["water_above_90", ["value", "holds"]].tolist() == [0.88, "no"]
+    assert told.loc["single_band_92", ["value", "holds"]].tolist() == [0.95, "yes"]
+    assert told.loc["above_imagenet", "why"] == "no such arm and score in this study"
+    assert told.loc["scratch_equal", "verdict"] == "not run"

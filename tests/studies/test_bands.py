@@ -55,6 +55,7 @@ def test_the_page_shows_it(results):
     html = (results / "report/index.html").read_text()
     assert 'id="table-bands-bands_east"' in html and 'id="fig-bands-bands_east"' in html
     assert '<h2 id="bands">' in html and "bands-bands_east-roc-tiny-0" in html
+    assert 'id="fig-bands-bands_east-tsne-0"' in html
 
 
 def test_every_file_fits_its_record(results):

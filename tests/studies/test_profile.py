@@ -38,6 +38,7 @@ def test_rules_that_train_or_embed_ask_for_a_gpu_and_no_other(planned):
     asking = {rule for rule, resources in planned.items() if resources.get("gpu") == "1"}
     assert asking == {
         "pretrain_encoder", "predict_classes", "attribute_classes", "reconstruct_chips", "fit_mlp", "call_mlp",
+        "attribute_bands", "project_bands",
         "select_segmentation", "segment_chips",
         *(rule for rule in planned if rule.startswith("embed_chips_")),
     }  # fmt: skip

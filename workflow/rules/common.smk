@@ -19,7 +19,15 @@ from terraprobe.report.recipe import report_recipe
 from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
 from terraprobe.study.area import CONTEXT_SOURCES
-from terraprobe.study.probed import mlp_pool_recipe, mlp_recipe, mlp_scores_recipe
+from terraprobe.study.probed import (
+    attributed_by,
+    band_attribution_recipe,
+    band_projection_recipe,
+    drawn_by,
+    mlp_pool_recipe,
+    mlp_recipe,
+    mlp_scores_recipe,
+)
 from terraprobe.study.segmentations import segmentation_pool_recipe
 
 try:
@@ -360,6 +368,27 @@ def mlp_parts(w, kind):
 def mlp_files(kind=""):
     """One file of every evaluation by MLPs."""
     return [f"{ROOT}/mlp/{v.name}{kind}.parquet" for v in STUDY.mlp_probes]
+
+
+def encoder_files(encoders, file):
+    """One file of each of some encoders."""
+    return [f"{ROOT}/encoders/{e}/{file}" for e in encoders]
+
+
+def methods_of(encoders):
+    """Modules of the methods behind some encoders."""
+    return sorted({METHODS[STUDY.encoder(e).method] for e in encoders})
+
+
+def attributed_heads(w, kind):
+    """One file of the MLPs that learnt from each encoder whose full gradients are drawn."""
+    return [f"{ROOT}/mlp/{w.evaluation}/{e}.{kind}" for e in attributed_by(STUDY, w.evaluation)]
+
+
+def band_pictures(kind):
+    """One file of every evaluation by MLPs whose single bands are drawn."""
+    by = {"attributions.npz": attributed_by, "projections.parquet": drawn_by}[kind]
+    return [f"{ROOT}/mlp/{v.name}.{kind}" for v in STUDY.pictured_mlps if by(STUDY, v.name)]
 
 
 def pooled_mlps(w):

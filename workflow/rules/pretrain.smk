@@ -57,3 +57,28 @@ rule take_restart:
     shell:
         "python -m terraprobe take-restart --card {input.card} --recipe {params.recipe:q} --code {params.code}"
         " --weights {output.weights} 2>&1 | tee -i {log} >&2"
+
+
+rule augment_chips:
+    """A few chips of a training's first batch as its loss sees them: a picture alone."""
+    input:
+        chips=lambda w: [f"{ROOT}/collections/{c}/chips.parquet" for c in trained_on(w.encoder)],
+        stores=lambda w: [s for c in trained_on(w.encoder) for s in towers_read([w.encoder], c)],
+    output:
+        views=f"{ROOT}/encoders/{{encoder}}/views.npz",
+    log:
+        f"{ROOT}/logs/augment_chips/{{encoder}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/augment_chips/{{encoder}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=lambda w: recipe(**STUDY.pretrain_recipe(w.encoder)),
+        code=lambda w: code("augment-chips", METHODS[STUDY.encoder(w.encoder).method]),
+    shell:
+        "python -m terraprobe augment-chips --chips {input.chips} --stores {input.stores} --recipe {params.recipe:q}"
+        " --code {params.code} --views {output.views} 2>&1 | tee -i {log} >&2"

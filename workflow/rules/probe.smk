@@ -123,3 +123,69 @@ rule pool_mlp:
     shell:
         "python -m terraprobe pool-mlp --samples {input.samples} --recipe {params.recipe:q} --code {params.code}"
         " --pooled {output.pooled} 2>&1 | tee -i {log} >&2"
+
+
+rule attribute_bands:
+    """Where in a few test chips encoders see a class, band by band: pictures alone, which choose nothing."""
+    input:
+        chips=lambda w: f"{ROOT}/collections/{probed_by_mlp(w)}/chips.parquet",
+        stores=lambda w: towers_read(attributed_by(STUDY, w.evaluation), probed_by_mlp(w)),
+        context=lambda w: context_read(attributed_by(STUDY, w.evaluation), probed_by_mlp(w)),
+        cards=lambda w: encoder_files(attributed_by(STUDY, w.evaluation), "card.json"),
+        weights=lambda w: encoder_files(attributed_by(STUDY, w.evaluation), "encoder.safetensors"),
+        heads=lambda w: attributed_heads(w, "heads.npz"),
+        selections=lambda w: attributed_heads(w, "json"),
+        labels=lambda w: f"{ROOT}/collections/{probed_by_mlp(w)}/labels.parquet",
+        # No test chip of a collection whose audit stops the run. Ancient: what the audit found changes no picture.
+        audit=lambda w: ancient(f"{ROOT}/collections/{probed_by_mlp(w)}/leakage.json"),
+    output:
+        maps=f"{ROOT}/mlp/{{evaluation}}.attributions.npz",
+    log:
+        f"{ROOT}/logs/attribute_bands/{{evaluation}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/attribute_bands/{{evaluation}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    params:
+        recipe=lambda w: recipe(**band_attribution_recipe(STUDY, w.evaluation)),
+        code=lambda w: code("attribute-bands", *methods_of(attributed_by(STUDY, w.evaluation))),
+    shell:
+        "python -m terraprobe attribute-bands --chips {input.chips} --stores {input.stores} --context {input.context}"
+        " --cards {input.cards} --weights {input.weights} --heads {input.heads} --selections {input.selections}"
+        " --labels {input.labels} --recipe {params.recipe:q} --code {params.code} --maps {output.maps} 2>&1"
+        " | tee -i {log} >&2"
+
+
+rule project_bands:
+    """t-SNE of what encoders say of single bands; of several seeds the first."""
+    input:
+        chips=lambda w: f"{ROOT}/collections/{probed_by_mlp(w)}/chips.parquet",
+        stores=lambda w: towers_read(drawn_by(STUDY, w.evaluation), probed_by_mlp(w)),
+        context=lambda w: context_read(drawn_by(STUDY, w.evaluation), probed_by_mlp(w)),
+        cards=lambda w: encoder_files(drawn_by(STUDY, w.evaluation), "card.json"),
+        weights=lambda w: encoder_files(drawn_by(STUDY, w.evaluation), "encoder.safetensors"),
+    output:
+        projections=f"{ROOT}/mlp/{{evaluation}}.projections.parquet",
+    log:
+        f"{ROOT}/logs/project_bands/{{evaluation}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/project_bands/{{evaluation}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+        gpu=1,
+    params:
+        recipe=lambda w: recipe(**band_projection_recipe(STUDY, w.evaluation)),
+        code=lambda w: code("project-bands", *methods_of(drawn_by(STUDY, w.evaluation))),
+    shell:
+        "python -m terraprobe project-bands --chips {input.chips} --stores {input.stores} --context {input.context}"
+        " --cards {input.cards} --weights {input.weights} --recipe {params.recipe:q} --code {params.code}"
+        " --projections {output.projections} 2>&1 | tee -i {log} >&2"

@@ -72,8 +72,10 @@ rule write_ledger:
         reconstruction_differences=reconstruction_files(".differences"),
         summary=f"{ROOT}/summary.parquet",
         mlps=mlp_files(),
+        mlp_differences=mlp_files(".differences"),
         pixels=segmentation_files(),
         pixel_classes=segmentation_files(".classes"),
+        pixel_differences=segmentation_files(".differences"),
     output:
         ledger=f"{ROOT}/ledger.parquet",
         claim_ledger=f"{ROOT}/ledger.claims.parquet",
@@ -94,7 +96,8 @@ rule write_ledger:
         " --claims {input.claims} --cards {input.cards} --histories {input.histories} --classes {input.classes}"
         " --class-differences {input.class_differences} --reconstruction {input.reconstruction}"
         " --reconstruction-differences {input.reconstruction_differences} --summary {input.summary}"
-        " --mlps {input.mlps} --pixels {input.pixels} --pixel-classes {input.pixel_classes}"
+        " --mlps {input.mlps} --mlp-differences {input.mlp_differences} --pixels {input.pixels}"
+        " --pixel-classes {input.pixel_classes} --pixel-differences {input.pixel_differences}"
         " --recipe {params.recipe:q} --code {params.code} --ledger {output.ledger}"
         " --claim-ledger {output.claim_ledger} 2>&1 | tee -i {log} >&2"
 
@@ -121,6 +124,9 @@ rule write_report:
         mlp=mlp_files(),
         mlp_differences=mlp_files(".differences"),
         mlp_curves=mlp_files(".roc"),
+        band_attributions=band_pictures("attributions.npz"),
+        band_projections=band_pictures("projections.parquet"),
+        views=encoder_files(STUDY.augmented, "views.npz"),
         mlp_pools=[f"{ROOT}/mlp_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_mlps(p)],
         reconstruction=reconstruction_files(),
         reconstruction_differences=reconstruction_files(".differences"),
@@ -160,5 +166,7 @@ rule write_report:
         " --segmentation-differences {input.segmentation_differences}"
         " --segmentation-pools {input.segmentation_pools} --pixel-maps {input.pixel_maps}"
         " --mlp {input.mlp} --mlp-differences {input.mlp_differences} --mlp-curves {input.mlp_curves}"
+        " --band-attributions {input.band_attributions} --band-projections {input.band_projections}"
+        " --views {input.views}"
         " --mlp-pools {input.mlp_pools} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
         " --page {output.page} 2>&1 | tee -i {log} >&2"

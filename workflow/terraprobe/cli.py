@@ -37,6 +37,7 @@ STAGES = {
     "seal-store": "terraprobe.chips.cut:seal_store",
     "measure-labels": "terraprobe.chips.labels:measure_labels",
     "pretrain-encoder": "terraprobe.train:pretrain_encoder",
+    "augment-chips": "terraprobe.augmented:augment_chips",
     "take-restart": "terraprobe.restarts:take_restart",
     "embed-chips": "terraprobe.embed:embed_chips",
     "predict-classes": "terraprobe.predict:predict_classes",
@@ -57,9 +58,11 @@ STAGES = {
     "call-mlp": "terraprobe.probes.probing:call_mlp",
     "score-mlp": "terraprobe.probes.mlp_scores:score_mlp",
     "pool-mlp": "terraprobe.probes.mlp_pools:pool_mlp",
+    "attribute-bands": "terraprobe.probes.bandattribution:attribute_bands",
     "gather-scores": "terraprobe.probes.scores:gather_scores",
     "write-ledger": "terraprobe.ledger.stage:write_ledger",
     "project-embeddings": "terraprobe.report.projection:project_embeddings",
+    "project-bands": "terraprobe.report.bandprojection:project_bands",
     "write-report": "terraprobe.report.page:write_report",
 }
 """Command to the function behind it, in the order data meets them."""

@@ -141,19 +141,24 @@ class Trainer:
         waited = self.step // self.epoch_steps - int(self.best["epoch"])
         return bool(waited >= self.method.patience)
 
-    def _train_step(self) -> None:
-        epoch, place = divmod(self.step, self.epoch_steps)
+    def batch(self, step: int) -> tuple[NDArray[np.intp], Batch]:
+        """Chips that this process takes in a step, (B,), and what is read of them."""
+        epoch, place = divmod(step, self.epoch_steps)
         if epoch != self._drawn:
             self._drawn = epoch
             self._order = self._rng("order", epoch).permutation(self.train)
             self._draws = self._rng("draws", epoch).random((len(self.pool), self.method.draws))
         chips = ranks.deal(self._order[place * self.batch_size : (place + 1) * self.batch_size])
+        return chips, self._fetch(chips, self._draws[chips])
+
+    def _train_step(self) -> None:
         rate = self.method.learning_rate(self.step, self.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.method.network.train()
         self.optimiser.zero_grad()
-        loss = self._loss(self._fetch(chips, self._draws[chips]))
+        _, batch = self.batch(self.step)
+        loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         ranks.average_gradients(self.method.network.parameters())
         grads = [p.grad for p in self.method.network.parameters() if p.grad is not None]
@@ -161,8 +166,9 @@ class Trainer:
         value = ranks.mean_of(float(loss.detach()))
         if not np.isfinite(value):
             raise TerraprobeError(
-                f"step {self.step + 1}, epoch {epoch + 1}: the loss is {value} at learning rate {rate:.3g}. Lower lr "
-                f"or raise warmup in the encoder's recipe{', or set precision to fp32' if self.bf16 else ''}."
+                f"step {self.step + 1}, epoch {self.step // self.epoch_steps + 1}: the loss is {value} at learning "
+                f"rate {rate:.3g}. Lower lr or raise warmup in the encoder's recipe"
+                f"{', or set precision to fp32' if self.bf16 else ''}."
             )
         self.optimiser.step()
         self.method.after_step()

@@ -149,6 +149,9 @@ class Method(ABC):
             starts afresh.
         fresh: parts of the towers that such an encoder need not have.
         variants: differences of the recipe whose parameters `terraprobe describe` counts beside the recipe's own.
+        augments: whether its loss sees random views of chips, which `augmented_views` and `view_bands` tell of.
+        full_gradient: whether its networks are convolutions without bias, batch norms and ReLUs alone, so that full
+            gradients say where in a chip they look.
         rank_share: least share of the untrained network's effective rank that is no collapse.
         draws: random numbers in [0, 1) that one chip takes in one step.
         network: everything that is trained.
@@ -169,6 +172,8 @@ class Method(ABC):
     start_shape: ClassVar[tuple[str, ...]] = ()
     fresh: ClassVar[tuple[str, ...]] = ()
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    augments: ClassVar[bool] = False
+    full_gradient: ClassVar[bool] = False
     rank_share: ClassVar[float] = RANK_SHARE
     draws: int
     network: "nn.Module"
@@ -267,6 +272,14 @@ class Method(ABC):
     @abstractmethod
     def loss(self, batch: Batch) -> "Tensor":
         """The loss of one batch, a scalar."""
+
+    def augmented_views(self, batch: Batch) -> "list[tuple[Tensor, Tensor]]":
+        """Each view of every chip as it was read and as the loss sees it, (B, channels, H, W) in [0, 1] each."""
+        raise NotImplementedError
+
+    def view_bands(self, batch: Batch) -> list[list[str]]:
+        """Of each view the bands that were drawn for every chip, with `+` between those that enter together."""
+        raise NotImplementedError
 
     def hits(self, batch: Batch) -> "Tensor":
         """How right each chip's classes are called, in [0, 1], (B,); of a supervised method."""

@@ -98,7 +98,7 @@ def pretrain_encoder(
     pool = ChipPool(chips, stores, context, labels, recipe.label)
     begun = Start.read(start[0], start[1]) if start and not recipe.layout else None
     pool.preload()
-    method = _build(recipe, settings, pool, begun)
+    method = build_method(recipe, settings, pool, begun)
     origin = {begun.name: begun.sha256} if begun else {}
     if recipe.layout:
         load_published(start[0], recipe.layout, method.residual, method.residual_fresh)
@@ -121,7 +121,8 @@ def pretrain_encoder(
     write_json(card.with_name("cost.json"), _cost(trainer, trained))
 
 
-def _build(recipe: PretrainRecipe, settings: Any, pool: ChipPool, start: Start | None = None) -> Any:
+def build_method(recipe: PretrainRecipe, settings: Any, pool: ChipPool, start: Start | None = None) -> Any:
+    """Networks and loss as training begins with them, fresh or from the weights of another encoder."""
     train = (pool.split == "train").nonzero()[0]
     method = load_method(recipe.method)
     inputs = method.fit_inputs(settings, pool, train, recipe.seed)

@@ -61,6 +61,24 @@ def pixel_scores(
     return rows
 
 
+def mlp_differences(mlps: pd.DataFrame) -> list[pd.DataFrame]:
+    """Differences of `score_mlp` between trained arms, by `view` and `n_shots` as in `mlp_scores`; none of none."""
+    if not len(mlps):
+        return []
+    return [_between_trained(mlps[(mlps["view"] != "") | (mlps["group"] == "all")]).assign(metric="f1_macro")]
+
+
+def pixel_differences(pixels: pd.DataFrame) -> list[pd.DataFrame]:
+    """Differences of `score_segmentation` on all pixels between trained arms, by `tower`, `band` and `n_shots`."""
+    if not len(pixels):
+        return []
+    return [_between_trained(pixels[pixels["stratum"] == ""]).rename(columns={"size": "n_shots"})]
+
+
+def _between_trained(differences: pd.DataFrame) -> pd.DataFrame:
+    return differences[(differences["init"] == TRAINED) & (differences["rival_init"] == TRAINED)]
+
+
 def _own(scores: pd.DataFrame, recipe: LedgerRecipe) -> Sequence[Mapping[Any, Any]]:
     """Rows of trained arms, in evaluations that the ledger knows."""
     known = scores["arm"].isin(recipe.arms) & scores["evaluation"].isin(recipe.evaluations)

@@ -12,7 +12,14 @@ from scipy.stats import t as student
 
 from terraprobe.ledger.files import Answer
 from terraprobe.ledger.notes import ArmNote, LedgerRecipe
-from terraprobe.ledger.probe_scores import APART, OVER_BLOCKS, mlp_scores, pixel_scores
+from terraprobe.ledger.probe_scores import (
+    APART,
+    OVER_BLOCKS,
+    mlp_differences,
+    mlp_scores,
+    pixel_differences,
+    pixel_scores,
+)
 from terraprobe.metrics import epochs_to, first_crossing
 from terraprobe.probes.inits import TRAINED
 from terraprobe.statistics import LEVEL, block_weights, interval
@@ -182,18 +189,24 @@ _APART = ("modality", "task", "n_shots", *APART)
 """Columns that `Answer.at` may name."""
 
 
-def own_differences(classes: pd.DataFrame, reconstruction: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences between trained arms: `evaluation, arm, rival, metric, difference, low, high`.
+def own_differences(
+    classes: pd.DataFrame, reconstruction: pd.DataFrame, mlps: pd.DataFrame, pixels: pd.DataFrame
+) -> pd.DataFrame:
+    """Paired differences between trained arms: `evaluation, arm, rival, metric, difference, low, high`, and `APART`.
 
     Args:
         classes: differences of `score_classes`, of all evaluations.
         reconstruction: differences of `score_reconstruction`, likewise.
+        mlps: differences of `score_mlp`, likewise.
+        pixels: differences of `score_segmentation`, likewise.
     """
-    keys = ["evaluation", "arm", "rival", "metric", "difference", "low", "high"]
-    parts = [classes.assign(metric="accuracy")[keys]] if len(classes) else []
-    if len(reconstruction):
-        parts.append(reconstruction.loc[reconstruction["rival_init"] == TRAINED, keys])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=keys)
+    parts = [classes.assign(metric="accuracy")] if len(classes) else []
+    parts += [table[table["rival_init"] == TRAINED] for table in (reconstruction,) if len(table)]
+    parts += mlp_differences(mlps) + pixel_differences(pixels)
+    return pd.DataFrame(pd.concat(parts, ignore_index=True) if parts else None, columns=[*_PAIRED, *_APART])
+
+
+_PAIRED = ("evaluation", "arm", "rival", "metric", "difference", "low", "high")
 
 
 def fits(name: str, recipe: LedgerRecipe, answer: Answer) -> bool:

@@ -15,7 +15,8 @@ from terraprobe.stage import In, Ins, Out, progress
 
 def write_ledger(
     *, published: In, answers: In, claims: In, cards: Ins, histories: Ins, classes: Ins, class_differences: Ins,
-    reconstruction: Ins, reconstruction_differences: Ins, summary: In, mlps: Ins, pixels: Ins, pixel_classes: Ins,
+    reconstruction: Ins, reconstruction_differences: Ins, summary: In, mlps: Ins, mlp_differences: Ins,
+    pixels: Ins, pixel_classes: Ins, pixel_differences: Ins,
     recipe: LedgerRecipe, ledger: Out, claim_ledger: Out,
 ) -> None:  # fmt: skip
     """Set ours beside every published number and every worded claim of the recipe's papers.
@@ -34,8 +35,10 @@ def write_ledger(
         reconstruction_differences: differences of `score_reconstruction`.
         summary: of `gather_scores`.
         mlps: scores of `score_mlp`, of every evaluation.
+        mlp_differences: differences of `score_mlp`, likewise.
         pixels: scores of `score_segmentation`, likewise.
         pixel_classes: its scores of each class.
+        pixel_differences: its differences.
         recipe: papers, arms and evaluations.
         ledger: of `verdicts.judge_cells`.
         claim_ledger: of `verdicts.judge_claims`.
@@ -61,7 +64,8 @@ def write_ledger(
     )
     desk = Desk(
         recipe, trained, own_scores(recipe, trained, tables),
-        own_differences(_concat(class_differences), _concat(reconstruction_differences)),
+        own_differences(*map(_concat, (class_differences, reconstruction_differences, mlp_differences,
+                                       pixel_differences))),
     )  # fmt: skip
     cells, worded = judge_cells(results, papers, desk), judge_claims(said, papers, desk)
     write_table(ledger, cells)

@@ -193,7 +193,8 @@ def _claim(claim: Claim, paper: Paper, desk: Desk) -> dict[str, Any]:
     holds = _holds(claim, numbers)
     verdict = NOT_COMPARABLE if reasons or not holds else REPRODUCED if holds == "yes" else NOT_REPRODUCED
     why = "; ".join(reasons) or ("" if holds else "no interval stands behind it")
-    rival = ", ".join([stands[1]["arm"], *map(str, than.at.values())]) if than else ""
+    told = [value for value in than.at.values() if value and isinstance(value, str)] if than else []
+    rival = ", ".join([stands[1]["arm"], *told]) if than else ""
     return {**blank, **stands[0], **numbers, "scores": len(sides[0]), "rival": rival, "holds": holds,
             "verdict": verdict, "why": why}  # fmt: skip
 
@@ -207,12 +208,19 @@ def _score(values: "pd.Series[float]", claim: Claim) -> dict[str, float]:
     return {"value": float(value), "low": np.nan, "high": np.nan}
 
 
+_PLACE = ("n_shots", "view", "tower", "band")
+"""Columns in which two scores must be alike for a paired difference to be theirs; NaN where a probe has none."""
+
+
 def _difference(sides: list[pd.DataFrame], asked: tuple[Answer, Answer], desk: Desk) -> dict[str, float]:
     """Ours minus the rival's, with an interval where both are one score: paired, or else over their runs."""
     one, other = (side.iloc[0] for side in sides)
     pairs = desk.differences[
         (desk.differences["evaluation"] == one["evaluation"]) & (desk.differences["metric"] == one["metric"])
     ]
+    for column in _PLACE:
+        if pd.notna(one.get(column)):
+            pairs = pairs[(pairs[column] == one[column]) & (one[column] == other[column])]
     for a, b, sign in ((one["arm"], other["arm"], 1.0), (other["arm"], one["arm"], -1.0)):
         paired = pairs[(pairs["arm"] == a) & (pairs["rival"] == b)]
         if len(paired) and one["evaluation"] == other["evaluation"]:

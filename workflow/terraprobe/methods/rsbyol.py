@@ -44,6 +44,8 @@ class Rsbyol(Method):
     shared = True
     keeps_last = True
     takes_weights = True
+    augments = True
+    full_gradient = True
     rank_share = 0.0  # speckle gives untrained features of SAR a rank of 33; a healthy run left 8 of it
     notes = (
         Note("loss", "2 - 2 cos, online prediction to target projection, both ways", Source("P", "sec. 3 Loss")),
@@ -197,12 +199,26 @@ class Rsbyol(Method):
 
         from terraprobe.models.byol import distance
 
-        draws = batch["draws"]
-        one, two = (self._augmentation(x, draws[v]) for x, v in zip(self._images(batch), (FIRST, SECOND), strict=True))
+        one, two = (augmented for _, augmented in self.augmented_views(batch))
         with torch.no_grad():
             targets = self._target(one), self._target(two)
         predictions = self._predictor(self._online(one)), self._predictor(self._online(two))
         return distance(predictions[0], targets[1]) + distance(predictions[1], targets[0])
+
+    def augmented_views(self, batch: Batch) -> "list[tuple[Tensor, Tensor]]":
+        """Both views of every chip, before and after augmentation."""
+        draws = batch["draws"]
+        return [(x, self._augmentation(x, draws[v])) for x, v in zip(self._images(batch), (FIRST, SECOND), strict=True)]
+
+    def view_bands(self, batch: Batch) -> list[list[str]]:
+        """Names of the bands of both views, by chip."""
+        chips = len(batch["draws"][FIRST])
+        slots = {}
+        for kind in self.sources.keys() & batch.keys():
+            drawn = batch[kind]["samples"].view(chips, -1).T.tolist()
+            slots[kind] = iter([[self.sources[kind].bands[k] for k in column] for column in drawn])
+        views = [[next(slots[kind]) for kind in view] for view in VIEWS[self.recipe.views]]
+        return [["+".join(names) for names in zip(*view, strict=True)] for view in views]
 
     def after_start(self) -> None:
         """The target is a copy of what training starts from."""

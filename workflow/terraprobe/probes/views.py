@@ -15,6 +15,7 @@ from terraprobe.land import Land
 from terraprobe.normalisation import TowerInput
 from terraprobe.probes.image_stats import STATISTICS
 from terraprobe.probes.inits import IMAGE_STATS
+from terraprobe.probes.mlp_lines import OPTICAL, RADAR, group_of
 
 BATCH = 128
 """Images a forward pass: larger ones leave a CPU's cache."""
@@ -63,6 +64,28 @@ def views_of(inputs: Mapping[str, TowerInput], modalities: Sequence[str]) -> lis
     return found
 
 
+def views_drawn(seen: Sequence[Sequence[View]], named: Sequence[str], where: str) -> list[View]:
+    """Views that pictures show.
+
+    Args:
+        seen: views of each encoder.
+        named: names of views; the first multispectral and the first radar one where there is none.
+        where: the evaluation, for errors.
+
+    Raises:
+        TerraprobeError: no encoder sees one that is named.
+    """
+    found = list({(view.modality, view.name): view for views in seen for view in views}.values())
+    absent = [name for name in named if name not in [view.name for view in found]]
+    if absent:
+        told = ", ".join(view.name for view in found)
+        raise TerraprobeError(f"{where}: {absent[0]} is to be drawn, but what its encoders see is {told}.")
+    if named:
+        return [next(view for view in found if view.name == name) for name in named]
+    groups = {group_of(view.modality): view for view in reversed(found)}
+    return [groups[group] for group in (OPTICAL, RADAR) if group in groups]
+
+
 class Source(Protocol):
     """Where features come from.
 
@@ -107,6 +130,10 @@ class EncoderViews:
                 f"encoder {encoder.name}: two of its towers see {twice[0]}, and a probe takes each view once. Leave "
                 "the encoder out of the evaluation."
             )
+
+    def own(self, view: View) -> View | None:
+        """The same view as a tower of this encoder takes it; None where none does."""
+        return next((v for v in self.views if (v.modality, v.name) == (view.modality, view.name)), None)
 
     def usable(self, view: View) -> NDArray[np.bool_]:
         """Which chips of the collection the view can be taken of, (chip,)."""

@@ -54,6 +54,7 @@ def write_report(
     chips: Ins, labels: Ins, specs: Ins, cards: Ins, histories: Ins, projections: In, scores: In, summary: In,
     differences: In, pooled: In, optimism: In, classes: Ins, class_differences: Ins, class_regions: Ins,
     class_pools: Ins, attributions: Ins, mlp: Ins, mlp_differences: Ins, mlp_curves: Ins, mlp_pools: Ins,
+    band_attributions: Ins, band_projections: Ins, views: Ins,
     reconstruction: Ins, reconstruction_differences: Ins, images: Ins, segmentation: Ins, segmentation_classes: Ins,
     segmentation_differences: Ins, segmentation_pools: Ins, pixel_maps: Ins, leakage: Ins, recipe: ReportRecipe,
     page: Out,
@@ -82,6 +83,9 @@ def write_report(
         mlp: scores of `score_mlp`, one of every evaluation by MLPs.
         mlp_differences: differences of `score_mlp`, likewise.
         mlp_curves: ROC curves of `score_mlp`, likewise.
+        band_attributions: of `attribute_bands`, `<evaluation>.attributions.npz` of the evaluations that are drawn.
+        band_projections: of `project_bands`, `<evaluation>.projections.parquet`, likewise.
+        views: of `augment_chips`, `<encoder>/views.npz` of the encoders whose augmented chips are drawn.
         mlp_pools: of `pool_mlp`, one of every pool of evaluations by MLPs.
         reconstruction: scores of `score_reconstruction`, one of every evaluation of autoencoders.
         reconstruction_differences: differences of `score_reconstruction`, likewise.
@@ -126,6 +130,9 @@ def write_report(
         mlp_differences=_concat(mlp_differences),
         mlp_curves=_concat(mlp_curves),
         mlp_pools=_concat(mlp_pools),
+        band_attributions={path.name.split(".")[0]: read_arrays(path) for path in band_attributions},
+        band_projections={path.name.split(".")[0]: read_table(path) for path in band_projections},
+        views={path.parent.name: read_arrays(path) for path in views},
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")

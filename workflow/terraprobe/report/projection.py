@@ -55,15 +55,15 @@ def project_embeddings(*, embeddings: Ins, recipe: ProjectionRecipe, projections
     for path in sorted(embeddings):
         encoder, collection = path.parent.name, path.stem
         frame = _trained(path)
-        drawn = _draw(frame["chip_id"].to_numpy(), recipe.max_points, np.random.default_rng(recipe.seed))
+        drawn = draw_chips(frame["chip_id"].to_numpy(), recipe.max_points, np.random.default_rng(recipe.seed))
         for modality, rows in frame[frame["chip_id"].isin(drawn)].groupby("modality", sort=True):
             where = {"encoder": encoder, "collection": collection, "modality": str(modality)}
             vectors = np.stack(rows["embedding"].to_list())
-            reason = _refusal(vectors)
+            reason = refusal(vectors)
             if reason:
                 skipped.append({**where, "points": len(rows), "reason": reason})
                 continue
-            points = _tsne(vectors, recipe)
+            points = tsne(vectors, recipe)
             parts.append(pd.DataFrame({**where, "chip_id": rows["chip_id"], "x": points[:, 0], "y": points[:, 1]}))
     table = pd.concat(parts, ignore_index=True)[_COLUMNS].astype({"x": np.float32, "y": np.float32})
     write_table(projections, table, {"skipped": json.dumps(skipped, sort_keys=True)})
@@ -86,20 +86,20 @@ def _trained(path: In) -> pd.DataFrame:
     return frame
 
 
-def _draw(chip_ids: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[Any]:
+def draw_chips(chip_ids: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[Any]:
     """At most `count` chips, the same ones whatever the order of the rows."""
     unique = np.unique(chip_ids.astype(str))
     return unique if len(unique) <= count else rng.choice(unique, count, replace=False)
 
 
-def _refusal(vectors: NDArray[np.float32]) -> str:
+def refusal(vectors: NDArray[np.float32]) -> str:
     """Why these embeddings cannot be projected; empty where they can."""
     if len(vectors) < MIN_POINTS:
         return f"fewer than {MIN_POINTS} chips"
     return "" if np.ptp(vectors, axis=0).any() else "all embeddings are equal"
 
 
-def _tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.float32]:
+def tsne(vectors: NDArray[np.float32], recipe: ProjectionRecipe) -> NDArray[np.float32]:
     """t-SNE of (N, D) embeddings: (N, 2)."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terraprobe.probes.tasks import define_task
+from terraprobe.report.augmentations import draw_views
+from terraprobe.report.bandfeatures import draw_band_attributions, draw_band_projections
 from terraprobe.report.bandpictures import draw_bands, draw_classes, draw_curves_of, draw_pooled_bands
 from terraprobe.report.bands import (
     arm_sentences,
@@ -31,7 +33,7 @@ from terraprobe.report.inputs import Collection, TrainedEncoder, by_arm
 from terraprobe.report.leakage import draw_leakage, leakage_sentences
 from terraprobe.report.ledger import claims_table, ledger_sentences, ledger_table, verdict_counts
 from terraprobe.report.maps import draw_maps
-from terraprobe.report.notes import CollectionNote, ReportRecipe
+from terraprobe.report.notes import CollectionNote, MlpNote, ReportRecipe
 from terraprobe.report.overview import headline_table, recipe_table, seeds_table
 from terraprobe.report.pools import draw_pool, judged, pool_sentences, pool_table
 from terraprobe.report.reconstruction import (
@@ -96,6 +98,9 @@ class Material:
         mlp_differences: of `score_mlp`.
         mlp_curves: of `score_mlp`.
         mlp_pools: of `pool_mlp`.
+        band_attributions: of `attribute_bands`, by evaluation.
+        band_projections: of `project_bands`, by evaluation.
+        views: of `augment_chips`, by encoder.
     """
 
     recipe: ReportRecipe
@@ -125,6 +130,9 @@ class Material:
     mlp_differences: pd.DataFrame
     mlp_curves: pd.DataFrame
     mlp_pools: pd.DataFrame
+    band_attributions: Mapping[str, Archive]
+    band_projections: Mapping[str, pd.DataFrame]
+    views: Mapping[str, Archive]
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -277,11 +285,22 @@ def mlp_probes(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
         with house_style():
             drawn = draw_bands(note, largest(points), gallery)
             more = draw_classes(note, largest(points), gallery) + draw_curves_of(note, curves, largest(points), gallery)
+            more += _single_bands(material, note, gallery)
         tables = {"table": bands_table(note, points), "scores": bands_scores_table(note, points),
                   "differences": bands_differences_table(f"bands-differences-{note.name}", compared)}  # fmt: skip
         said = bands_sentences(note, points, compared)
         blocks.append({"note": note, "sentences": said, **tables, "pictures": drawn, "classes": more})
     return blocks
+
+
+def _single_bands(material: Material, note: MlpNote, gallery: Gallery) -> list[Picture]:
+    """t-SNE by band, and where encoders see a class, where these were computed."""
+    collection, drawn = material.collection(note.collection), list[Picture]()
+    if note.name in material.band_projections:
+        drawn += draw_band_projections(collection, note, material.band_projections[note.name], gallery)
+    if note.name in material.band_attributions:
+        drawn += draw_band_attributions(collection, note, material.band_attributions[note.name], gallery)
+    return drawn
 
 
 def mlp_pools_of(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
@@ -354,7 +373,10 @@ def _leakage(collection: Collection, gallery: Gallery) -> dict[str, Any]:
 
 def _training(material: Material, encoder: TrainedEncoder, gallery: Gallery) -> dict[str, Any]:
     notes = [material.note(name) for name in encoder.card["collections"]]
-    return {"note": encoder.note, "collections": notes, "pictures": draw_training(encoder, gallery)}
+    drawn = draw_training(encoder, gallery)
+    if encoder.note.runs[0] in material.views:
+        drawn += draw_views(encoder, material.views[encoder.note.runs[0]], gallery)
+    return {"note": encoder.note, "collections": notes, "pictures": drawn}
 
 
 def _fewshot(material: Material, gallery: Gallery) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from terraprobe.methods import load_method
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.labelled import class_labels, classes_of, several
 from terraprobe.study.names import check_names
@@ -27,8 +28,11 @@ def check_mlp_probe(study: "Study", evaluation: MlpProbe) -> None:
     if not compared:
         raise ValueError(f"{where}.encoders: no encoder can embed {collection.name} and learnt without labels")
     seen = {band for e in study.encoders if e.name in compared for band in _bands(e, collection.modalities)}
-    for view in evaluation.roc:
-        check_names(dict.fromkeys(view.split("+")), sorted(seen), f"{where}.roc", "bands that the encoders see")
+    for key in ("roc", "cam"):
+        for view in getattr(evaluation, key):
+            check_names(dict.fromkeys(view.split("+")), sorted(seen), f"{where}.{key}", "bands that the encoders see")
+    known = classes_of(collection, evaluation.label)
+    check_names(evaluation.cam_classes, known, f"{where}.cam_classes", f"classes of {evaluation.label}")
 
 
 def _bands(encoder: EncoderEntry, modalities: list[str]) -> list[str]:
@@ -36,10 +40,16 @@ def _bands(encoder: EncoderEntry, modalities: list[str]) -> list[str]:
     return [band for tower in towers if tower.modality in modalities for band in tower.band_names]
 
 
+BAND_CHIPS = 300
+"""[D] Chips in a t-SNE picture of a single band, at most: there is one for each encoder and band."""
+
+_NOT_LEARNT = {"name", "probe", "encoders", "roc", "cam", "cam_classes", "resamples"}
+
+
 def mlp_recipe(study: "Study", name: str) -> dict[str, Any]:
     """What `fit_mlp` and `call_mlp` need to know of a probe: nothing about which encoders are compared."""
     evaluation = study.mlp_probe(name)
-    content = evaluation.model_dump(mode="json", exclude={"name", "probe", "encoders", "roc", "resamples"})
+    content = evaluation.model_dump(mode="json", exclude=_NOT_LEARNT)
     classes = classes_of(study.collection(evaluation.collection), evaluation.label)
     sizes = [0 if size == "full" else size for size in evaluation.sizes]
     own = {"evaluation": name, "classes": classes, "sizes": sizes, "random_inits": study.random_inits}
@@ -51,6 +61,30 @@ def mlp_scores_recipe(study: "Study", name: str) -> dict[str, Any]:
     evaluation = study.mlp_probe(name)
     content = evaluation.model_dump(mode="json", include={"collection", "label", "roc", "resamples", "seed"})
     return {**content, "evaluation": name, "arms": list(study.arms(evaluation).items())}
+
+
+def drawn_by(study: "Study", name: str) -> list[str]:
+    """Encoders whose embeddings of single bands are drawn: of several seeds the first."""
+    return [members[0] for members in study.arms(study.mlp_probe(name)).values()]
+
+
+def attributed_by(study: "Study", name: str) -> list[str]:
+    """Those of them whose networks have full gradients."""
+    return [e for e in drawn_by(study, name) if load_method(study.encoder(e).method).full_gradient]
+
+
+def band_projection_recipe(study: "Study", name: str) -> dict[str, Any]:
+    """What `project_bands` needs to know of a probe."""
+    evaluation = study.mlp_probe(name)
+    return {"evaluation": name, "collection": evaluation.collection, "views": evaluation.roc,
+            "max_points": min(study.tsne_chips, BAND_CHIPS)}  # fmt: skip
+
+
+def band_attribution_recipe(study: "Study", name: str) -> dict[str, Any]:
+    """What `attribute_bands` needs to know of a probe."""
+    evaluation = study.mlp_probe(name)
+    content = evaluation.model_dump(mode="json", include={"collection", "label", "seed"})
+    return {**content, "evaluation": name, "views": evaluation.cam, "drawn": evaluation.cam_classes}
 
 
 def mlp_pool_recipe(study: "Study", name: str) -> dict[str, Any]:

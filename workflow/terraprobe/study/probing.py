@@ -23,8 +23,11 @@ class MlpProbe(Recipe):
         epochs: passes over the drawn chips; 100 in the paper of `rsbyol`.
         batch_size: chips a step.
         lrs: learning rates to choose from on validation.
-        roc: bands whose ROC curves the report shows, bands that enter together with `+` between; the first
-            multispectral and the first radar one where none is named.
+        roc: bands whose ROC curves and t-SNE pictures the report shows, bands that enter together with `+` between; the
+            first multispectral and the first radar one where none is named.
+        cam: bands for which the report shows where in a chip encoders of `rsbyol` see a class, by full gradients; the
+            first multispectral and the first radar one where none is named.
+        cam_classes: classes that are shown so; the two of the most test chips where none is named.
         resamples: of the test blocks, for the intervals.
         seed: of draws, first weights and resamples, the same for every encoder.
     """
@@ -40,10 +43,12 @@ class MlpProbe(Recipe):
     batch_size: int = Field(64, ge=2)
     lrs: list[Annotated[float, Field(gt=0)]] = Field([1e-3, 1e-2], min_length=1)
     roc: list[str] = []
+    cam: list[str] = []
+    cam_classes: list[str] = []
     resamples: int = Field(2000, ge=100)
     seed: int = Field(0, ge=0, lt=2**63)
 
-    @field_validator("sizes", "lrs", "roc")
+    @field_validator("sizes", "lrs", "roc", "cam", "cam_classes")
     @classmethod
     def _once(cls, values: list[Any]) -> list[Any]:
         check_names(values, values)

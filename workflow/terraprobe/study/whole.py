@@ -385,6 +385,17 @@ class Study(Recipe):
         return [e for e in self.classifications if e.name not in self._later]
 
     @property
+    def pictured_mlps(self) -> list[MlpProbe]:
+        """Evaluations by MLPs whose chips are drawn: of a pool the first alone."""
+        return [e for e in self.mlp_probes if e.name not in self._later]
+
+    @property
+    def augmented(self) -> list[str]:
+        """Encoders whose augmented chips are drawn: of several seeds or collections the first."""
+        augmenting = [e for e in self.encoders if load_method(e.method).augments and e.full_recipe.epochs]
+        return list({e.arm or e.name: e.members[0].name for e in reversed(augmenting)}.values())[::-1]
+
+    @property
     def _later(self) -> set[str]:
         """Names of evaluations that are in a pool and first in none."""
         first = {pool.evaluations[0] for pool in self.pools}
