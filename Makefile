@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help say-what run test test-long bench-store bench-train bench-acquire lint lock clean
+.PHONY: help say-what run test test-long slurm-test bench-store bench-train bench-acquire lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,10 @@ test: $(VENV)/installed.lock  ## all tests
 
 test-long: $(VENV)/installed.lock  ## the tests that CI runs reduced, in full: kill and fuzz loops
 	@TERRAPROBE_LONG=1 python -m pytest -m long -s
+
+# SLURM starts jobs as root alone; where its packages are missing they are installed.
+slurm-test: $(VENV)/installed.lock  ## the pipeline on a private SLURM cluster on this machine, Debian and root alone
+	@python -m pytest -m slurm -s --no-header -p no:cacheprovider tests/slurm
 
 # Peers of the store and of the networks have an environment of their own, which nothing else installs.
 $(BENCH_VENV)/installed.lock: envs/bench.lock $(VENV)/installed.lock

@@ -57,3 +57,10 @@ def test_groups_hold_small_rules_that_exist(planned, profile):
     assert set(profile["groups"]) <= set(re.findall(r"^rule (\w+):", text, re.MULTILINE))
     assert not any("gpu" in planned.get(rule, {}) or "network" in planned.get(rule, {}) for rule in profile["groups"])
     assert set(profile["group-components"]) <= set(profile["groups"].values())
+
+
+def test_a_lock_is_taken_away_by_the_command_of_the_documentation(tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--unlock"]
+    study = ["--configfile", str(REPOSITORY / "config.yaml"), "--directory", str(tmp_path)]
+    done = subprocess.run([*command, *study], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
