@@ -63,6 +63,7 @@ TINY_JOINT: dict[str, Any] = {
     "val_batches": 2,
 }
 TINY_DEEPLAB = {**TINY_JOINT, "width": 2, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 8, "aspp_rates": [1, 2]}
+TINY_PIXIF = {**TINY_DEEPLAB, "projection": 8, "superpixel_px": 4}
 TINY_UNIFEAT = {**TINY_JOINT, "projection": 4, "crop_px": [8, 16]}
 CHANNELS = {"s2_rgb_monthly": 9, "s1_grd_monthly": 9, "s1_coherence": 4}
 
@@ -187,6 +188,7 @@ def pretrain(
         "sscl_unifeat": TINY_UNIFEAT,
         "sscl": TINY_DEEPLAB,
         "simsiam": TINY_DEEPLAB,
+        "pixif": TINY_PIXIF,
     }[method]
     supervised = method == "bioclim_supervised"
     recipe = PretrainRecipe(
