@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
@@ -137,22 +136,15 @@ def test_content_that_is_refused_is_fetched_once_more_and_then_named(loopback, t
     assert left(tmp_path) == []
 
 
-def test_a_full_disk_is_said_before_and_while_it_fills(loopback, tmp_path, monkeypatch):
+def test_a_full_disk_is_said_before_and_while_it_fills(loopback, tmp_path, monkeypatch, small_disk):
     loopback.put(URL, Stored(BODY))
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
         with pytest.raises(TerraprobeError, match=r"cannot be written .3\.1 MB to come, 0\.0 MB free"):
             fetch(tmp_path / "a.zip")
     assert left(tmp_path) == []
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-    try:
-        with pytest.raises(TerraprobeError, match=r"cannot be written .File too large.*Free space"):
-            fetch(tmp_path / "a.zip")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with small_disk(1_000_000), pytest.raises(TerraprobeError, match=r"cannot be written .File too large.*Free space"):
+        fetch(tmp_path / "a.zip")
     assert left(tmp_path) == [".a.download.zip"]
     fetch(tmp_path / "a.zip")
     assert "range" in loopback.asked[-1].headers
