@@ -10,8 +10,9 @@ import time
 import pytest
 
 from anyhost import Answer, Stored, cut, html, spoil, status
-from terraprobe.acquire import http
+from terraprobe.acquire import http, partial
 from terraprobe.acquire.http import download_all
+from terraprobe.acquire.partial import new_hash
 from terraprobe.acquire.remote import EnvironmentSession, RemoteFile, Terms, shown
 from terraprobe.errors import TerraprobeError
 
@@ -96,6 +97,17 @@ def test_a_file_that_is_there_is_not_asked_for_and_another_one_is_replaced(loopb
     (tmp_path / "a.zip").write_bytes(BODY[:-1] + b"x")
     fetch(tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == BODY
+
+
+def test_a_sum_is_taken_only_where_one_is_known(loopback, tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(partial, "new_hash", lambda name: taken.append(name) or new_hash(name))
+    loopback.put(URL, Stored(BODY, [cut(100_000)]))
+    fetch(tmp_path / "a.zip", RemoteFile((URL,), len(BODY)))
+    assert taken == []
+    fetch(tmp_path / "b.zip", RemoteFile((URL,), md5=hashlib.md5(BODY).hexdigest()))  # noqa: S324
+    assert set(taken) == {"md5"}
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes() == BODY
 
 
 def test_mirrors_are_tried_in_order(loopback, tmp_path):
