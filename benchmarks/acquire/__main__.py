@@ -62,11 +62,18 @@ def checked(folder: Path, address: str, sums: list[str]) -> None:
     download_all("bench", files, Terms(EnvironmentSession()))
 
 
+def unsummed(folder: Path, address: str, sums: list[str]) -> None:
+    """As terraprobe does it where a provider states no checksum: size checked, flushed, renamed."""
+    files = {folder / f"{k}": RemoteFile((f"{address}/{k}",), SIZE) for k in range(len(sums))}
+    download_all("bench", files, Terms(EnvironmentSession()))
+
+
 ARMS: dict[str, Callable[[Path, str, list[str]], None]] = {
     "plain": plain,
     "plain, flushed to disk": flushed,
     "plain, flushed, SHA-256 taken": summed,
     "terraprobe": checked,
+    "terraprobe, no checksum stated": unsummed,
 }
 
 

@@ -1,5 +1,9 @@
 """Fixtures of the tests that fetch files from a server on this machine."""
 
+import resource
+import signal
+from contextlib import contextmanager
+
 import pytest
 
 from anyhost import HOSTS, Loopback, certificate
@@ -27,3 +31,21 @@ def loopback(tls, monkeypatch):
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def small_disk():
+    """A context in which no file may grow beyond so many bytes."""
+
+    @contextmanager
+    def limited(most):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return limited

@@ -1,21 +1,29 @@
 """Coherence from ASF: the real client against a service on this machine that speaks its protocols."""
 
+import multiprocessing
+import os
+import random
 import re
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import geopandas as gpd
+import netCDF4
 import numpy as np
 import pytest
 import yaml
-from earthdata_service import Earthdata, product_name, umm, write_product
 from pyproj import Transformer
 from shapely import box
 
 from anyhost import Answer, cut, html, spoil, status
+from earthdata_service import Earthdata, product_name, umm, write_product
 from terraprobe.acquire.asf import FetchRecipe, SearchRecipe, fetch_coherence, search_coherence
 from terraprobe.acquire.credentials import missing_credentials
 from terraprobe.acquire.gunw import newest, parse_gunw
 from terraprobe.acquire.manifest import layer_tiles
-from terraprobe.artifacts import read_json, read_table, write_table
+from terraprobe.artifacts import read_json, read_table, sha256_file, write_table
 from terraprobe.chips.cut import CutRecipe, cut_chips
 from terraprobe.errors import TerraprobeError
 
@@ -133,6 +141,29 @@ def test_products_are_kept_once_for_all_studies(service, tmp_path, body):
     assert "md5" not in manifest
 
 
+def test_products_come_several_at_once_and_are_opened_one_at_a_time(service, tmp_path, body, monkeypatch):
+    """HDF5 ends the process, without a word, where two threads open files at once."""
+    opened, most = [], []
+
+    real = netCDF4.Dataset
+
+    @contextmanager
+    def slow(path):
+        opened.append(path)
+        most.append(len(opened))
+        time.sleep(0.05)
+        with real(path) as product:
+            yield product
+        opened.pop()
+
+    for k in range(4):
+        service.add(product_name(time=f"{k:06d}"), body)
+    find(tmp_path)
+    monkeypatch.setattr(netCDF4, "Dataset", slow)
+    assert len(fetch(tmp_path)) == 4
+    assert most == [1] * 4
+
+
 def test_fetched_products_become_chips_where_they_saw_something(service, tmp_path):
     def sloped(lat, lon):
         """Coherence that grows eastward; fill in the south and, of the second pair, where chips 1 and 2 are."""
@@ -171,6 +202,53 @@ def test_fetched_products_become_chips_where_they_saw_something(service, tmp_pat
     assert abs(pixels[0, 0].mean() / 10_000 - 0.3) < 0.01
     assert pixels[1, 0].max() == 65535
     assert pixels[1, 0].min() > 4500
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("times", [20 if os.environ.get("TERRAPROBE_LONG") else 5])
+def test_a_killed_fetch_then_the_same_call_ends_in_the_same_bytes(service, tmp_path, body, monkeypatch, times):
+    rng, inside = random.Random(7), 0
+    for k in range(8):
+        service.add(product_name(time=f"{k:06d}"), body, faults=[slowed] * 1000)
+    find(tmp_path)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    monkeypatch.chdir(whole)
+    fetch_here(tmp_path)
+    expected = contents(whole)
+    assert len(expected) == 9
+    for moment in range(times):
+        folder = tmp_path / f"cut{moment}"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        job = multiprocessing.get_context("fork").Process(target=fetch_here, args=(tmp_path,))
+        job.start()
+        time.sleep(rng.uniform(0.05, 0.4))
+        os.kill(job.pid, signal.SIGKILL)
+        job.join()
+        held = contents(folder)
+        assert all(held[name] == expected[name] for name in held if not name.rpartition("/")[2].startswith("."))
+        inside += held != expected
+        fetch_here(tmp_path)
+        assert contents(folder) == expected, moment
+    assert inside >= times // 2
+
+
+def slowed(answer):
+    time.sleep(0.1)
+    return answer
+
+
+def fetch_here(grids):
+    """Fetch below the current folder, so that two folders have equal manifests."""
+    recipe = FetchRecipe(shard="000", cache="gunw")
+    files = {"grid": grids / "grid.parquet", "products": grids / "products.parquet"}
+    fetch_coherence(**files, recipe=recipe, manifest=Path("area/000.json"))
+
+
+def contents(folder):
+    """SHA-256 of every file by name."""
+    return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_an_area_without_products_goes_without_and_says_so(service, tmp_path, capsys, monkeypatch):

@@ -1,19 +1,17 @@
 """WorldClim, the EEA's regions and GHS-BUILT-S, from servers that speak for their providers, to files."""
 
-import io
 import subprocess
 import sys
-import zipfile
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from rasterio.io import MemoryFile
 from shapely import box
 
 from anyhost import Stored, cut, html, status
+from served_files import TEN_MINUTES, raster, zipped
 from terraprobe.acquire.datasets import DatasetRecipe, fetch_dataset
 from terraprobe.acquire.ghs import NORTH_M, TILE_M, WEST_M, GhsRecipe, fetch_ghs, touched_tiles
 from terraprobe.acquire.manifest import layer_tiles
@@ -22,27 +20,10 @@ from terraprobe.errors import TerraprobeError
 from terraprobe.sources import Source, read_sources
 
 
-def zipped(members):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def raster(image, crs, transform, nodata):
-    profile = {"driver": "GTiff", "count": 1, "height": image.shape[0], "width": image.shape[1], "dtype": image.dtype}
-    with MemoryFile() as memory:
-        with memory.open(**profile, crs=crs, transform=transform, nodata=nodata, compress="deflate") as dataset:
-            dataset.write(image, 1)
-        return memory.read()
-
-
 @pytest.fixture(scope="module")
 def world():
     """A raster on WorldClim's grid."""
-    image = np.zeros((1080, 2160), np.float32)
-    return raster(image, "EPSG:4326", Affine(1 / 6, 0, -180, 0, -1 / 6, 90), -3.4e38)
+    return raster(np.zeros((1080, 2160), np.float32), "EPSG:4326", TEN_MINUTES, -3.4e38)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +112,17 @@ def test_what_is_not_the_dataset_is_refused_and_leaves_nothing(loopback, world, 
         fetch(read_sources()["worldclim"], tmp_path)
     assert not (tmp_path / "manifest.json").exists()
     assert not (tmp_path / "wc2.1_10m_elev.tif").exists()
+
+
+def test_a_disk_that_fills_while_a_zip_file_is_unpacked_leaves_nothing_of_it(loopback, world, tmp_path, small_disk):
+    _, elevation = serve_worldclim(loopback, world)
+    plain = raster(np.zeros((1080, 2160), np.float32), "EPSG:4326", TEN_MINUTES, -3.4e38, compress="none")
+    elevation.body = zipped({"wc2.1_10m_elev.tif": plain})
+    with small_disk(5_000_000), pytest.raises(TerraprobeError, match=r"cannot be written .File too large.*Free space"):
+        fetch(read_sources()["worldclim"], tmp_path)
+    assert not [name for name in left(tmp_path) if "elev" in name or "manifest" in name]
+    fetch(read_sources()["worldclim"], tmp_path)
+    assert left(tmp_path) == sorted(["manifest.json", *read_sources()["worldclim"].files])
 
 
 def chips(*places):

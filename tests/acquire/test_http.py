@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
@@ -11,8 +10,9 @@ import time
 import pytest
 
 from anyhost import Answer, Stored, cut, html, spoil, status
-from terraprobe.acquire import http
+from terraprobe.acquire import http, partial
 from terraprobe.acquire.http import download_all
+from terraprobe.acquire.partial import new_hash
 from terraprobe.acquire.remote import EnvironmentSession, RemoteFile, Terms, shown
 from terraprobe.errors import TerraprobeError
 
@@ -99,6 +99,17 @@ def test_a_file_that_is_there_is_not_asked_for_and_another_one_is_replaced(loopb
     assert (tmp_path / "a.zip").read_bytes() == BODY
 
 
+def test_a_sum_is_taken_only_where_one_is_known(loopback, tmp_path, monkeypatch):
+    taken = []
+    monkeypatch.setattr(partial, "new_hash", lambda name: taken.append(name) or new_hash(name))
+    loopback.put(URL, Stored(BODY, [cut(100_000)]))
+    fetch(tmp_path / "a.zip", RemoteFile((URL,), len(BODY)))
+    assert taken == []
+    fetch(tmp_path / "b.zip", RemoteFile((URL,), md5=hashlib.md5(BODY).hexdigest()))  # noqa: S324
+    assert set(taken) == {"md5"}
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes() == BODY
+
+
 def test_mirrors_are_tried_in_order(loopback, tmp_path):
     loopback.put(URL, lambda _: status(404))
     loopback.put(MIRROR, Stored(BODY))
@@ -137,22 +148,15 @@ def test_content_that_is_refused_is_fetched_once_more_and_then_named(loopback, t
     assert left(tmp_path) == []
 
 
-def test_a_full_disk_is_said_before_and_while_it_fills(loopback, tmp_path, monkeypatch):
+def test_a_full_disk_is_said_before_and_while_it_fills(loopback, tmp_path, monkeypatch, small_disk):
     loopback.put(URL, Stored(BODY))
     with monkeypatch.context() as patched:
         patched.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
         with pytest.raises(TerraprobeError, match=r"cannot be written .3\.1 MB to come, 0\.0 MB free"):
             fetch(tmp_path / "a.zip")
     assert left(tmp_path) == []
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
-    try:
-        with pytest.raises(TerraprobeError, match=r"cannot be written .File too large.*Free space"):
-            fetch(tmp_path / "a.zip")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with small_disk(1_000_000), pytest.raises(TerraprobeError, match=r"cannot be written .File too large.*Free space"):
+        fetch(tmp_path / "a.zip")
     assert left(tmp_path) == [".a.download.zip"]
     fetch(tmp_path / "a.zip")
     assert "range" in loopback.asked[-1].headers

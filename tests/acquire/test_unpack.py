@@ -116,6 +116,27 @@ def test_a_file_twice_or_absent_or_an_archive_cut_short_is_named(tmp_path, folde
         unpack(cut, folder)
 
 
+def test_one_file_under_two_spellings_is_refused(tmp_path, folder):
+    archive = make_tar(tmp_path / "x.tar", [(tar_entry("a"), b"1"), (tar_entry("./a"), b"2")])
+    with pytest.raises(TerraprobeError, match="stands in it twice"):
+        unpack(archive, folder)
+
+
+def test_what_is_no_archive_is_said_in_one_line(tmp_path, folder):
+    (tmp_path / "page.zip").write_text("<!doctype html><title>Sign in</title>")
+    with pytest.raises(TerraprobeError, match=r"cannot be unpacked \(file could not be opened successfully\)") as error:
+        unpack(tmp_path / "page.zip", folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_leaves_no_folder(tmp_path, capsys, small_disk):
+    archive = make_zip(tmp_path / "x.zip", [("big.tif", bytes(3_000_000))])
+    with small_disk(1_000_000):
+        assert main(["unpack", str(archive), str(tmp_path / "out")]) == 1
+    assert "cannot be written (File too large). Nothing was kept. Free space" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zip"]
+
+
 def test_the_command_leaves_a_whole_folder_or_none(tmp_path, capsys):
     good = make_zip(tmp_path / "good.zip", [("top/a.txt", b"a")])
     bad = make_zip(tmp_path / "bad.zip", [("top/a.txt", b"a"), ("../b.txt", b"b")])

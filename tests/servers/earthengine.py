@@ -35,7 +35,7 @@ class Server:
         faults: what the next requests for pixels meet, in order: a status, or `html`, `cut`, `band`, `crs`, `shift`.
         asked: body of each request for pixels.
         answered: how many of them got pixels.
-        tokens: access tokens given so far; the last is valid.
+        tokens: access tokens given so far; those since the last expiry are valid.
         refuse_tokens: whether the token server turns everyone away.
         delay_s: before each answer with pixels.
         most_px: in one request, before its memory runs out.
@@ -45,6 +45,7 @@ class Server:
         self.url = ""
         self.lock = threading.Lock()
         self.tokens: list[str] = []
+        self.expired = 0
         self.reset(scenes)
 
     def reset(self, scenes: list[Scene]) -> None:
@@ -60,6 +61,7 @@ class Server:
     def expire(self) -> None:
         """From now on no token given so far is valid."""
         self.tokens.append("nobody-holds-this-one")
+        self.expired = len(self.tokens)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {"access_token": self.world.tokens[-1], "expires_in": 3600, "token_type": "Bearer"})
 
     def _let_in(self) -> bool:
-        good = bool(self.world.tokens) and self.headers["Authorization"] == f"Bearer {self.world.tokens[-1]}"
+        given = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        good = given in self.world.tokens[self.world.expired :]
         if not good:
             self._error(401, "Request had invalid authentication credentials.")
         return good

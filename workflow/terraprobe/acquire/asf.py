@@ -1,6 +1,7 @@
 """Interferometric coherence from ASF: ARIA Sentinel-1 GUNW products over chips, found and fetched."""
 
 import logging
+import threading
 from calendar import monthrange
 from collections.abc import Iterable
 from datetime import date
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Month = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 LAYER = "s1_coherence"
 LICENCE = "NASA JPL ARIA, ASF DAAC, free and open; contains modified Copernicus Sentinel data processed by ESA"
+_ONE_AT_A_TIME = threading.Lock()
+"""The HDF5 library below netCDF4 is not made for threads: two that open files at once end the process."""
 COLUMNS = ["product", "url", "bytes", "md5", "later", "earlier", "days", "direction", "track", "version", "geometry"]
 
 
@@ -121,7 +124,7 @@ def require_coherence(path: Path) -> None:
     import netCDF4
 
     try:
-        with netCDF4.Dataset(path) as product:
+        with _ONE_AT_A_TIME, netCDF4.Dataset(path) as product:
             layer = product["/science/grids/data/coherence"]
             layer[0, 0], layer[-1, -1]
     except (OSError, RuntimeError) as error:

@@ -1,11 +1,12 @@
 """Datasets that come as zip files: fetched, unpacked without trust, checked, kept once for all studies."""
 
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 
-from terraprobe.acquire.http import download_all
+from terraprobe.acquire.http import download_all, explain_writes
 from terraprobe.acquire.manifest import write_manifest
+from terraprobe.acquire.partial import hold
 from terraprobe.acquire.remote import EnvironmentSession, RemoteFile, Terms, shown
 from terraprobe.acquire.unpack import unpack
 from terraprobe.artifacts import atomic_path
@@ -49,18 +50,24 @@ def fetch_dataset(*, recipe: DatasetRecipe, files: Outs, manifest: Out) -> None:
     zips = {folder / f".{recipe.dataset}-{k}.zip": part for k, part in enumerate(recipe.downloads)}
     session = EnvironmentSession()
     wanted = {path: RemoteFile(part.urls, part.bytes, part.sha256, part.md5) for path, part in zips.items()}
-    download_all(recipe.dataset, wanted, Terms(session, check=require_zip))
-    for path, part in zips.items():
-        keep_members(path, part, folder / part.into)
+    with explain_writes(manifest), hold(manifest, f"{recipe.dataset}: another job fetches it; waiting"):
+        download_all(recipe.dataset, wanted, Terms(session, check=require_zip))
+        for path, part in zips.items():
+            keep_members(path, part, folder / part.into)
+        _describe(recipe, named, manifest)
+        for path in zips:
+            path.unlink()
+    progress(f"{recipe.dataset}: {len(files)} files in {folder}")
+
+
+def _describe(recipe: DatasetRecipe, named: dict[Path, Download], manifest: Path) -> None:
+    """Write the manifest of files that are in place."""
     rows = [
-        (str(path.relative_to(folder)), recipe.dataset, {"source": shown(part.urls[0]), "status": "ok"})
+        (str(path.relative_to(manifest.parent)), recipe.dataset, {"source": shown(part.urls[0]), "status": "ok"})
         for path, part in named.items()
     ]
     source = {"dataset": recipe.dataset, "version": recipe.version, "licence": recipe.licence, "credentials": "none"}
     write_manifest(manifest, source, rows)
-    for path in zips:
-        path.unlink()
-    progress(f"{recipe.dataset}: {len(files)} files in {folder}")
 
 
 def require_zip(path: Path) -> None:
@@ -79,19 +86,30 @@ def keep_members(archive: Path, part: Download, folder: Path) -> None:
     """Unpack what is wanted of a zip file, check it, and put it in place; a file of that name is replaced.
 
     Raises:
-        TerraprobeError: the zip file is refused (and deleted), or a file in it is not what it should be.
+        TerraprobeError: the zip file is refused (and deleted), a file in it is not what it should be, or the disk is
+            full.
     """
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=archive.parent) as scratch:
-        try:
-            unpacked = unpack(archive, Path(scratch), part.members)
-            for path in unpacked:
-                _check(path, part.expects)
-        except TerraprobeError:
-            archive.unlink()
-            raise
+    scratch = archive.with_suffix(".unpack")  # of a name that does not change: what a kill left behind goes
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        with explain_writes(scratch):
+            scratch.mkdir()
+            for path in _unpack_checked(archive, part, scratch):
+                with atomic_path(folder / path.name) as temporary:
+                    path.replace(temporary)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _unpack_checked(archive: Path, part: Download, scratch: Path) -> list[Path]:
+    try:
+        unpacked = unpack(archive, scratch, part.members)
         for path in unpacked:
-            with atomic_path(folder / path.name) as temporary:
-                path.replace(temporary)
+            _check(path, part.expects)
+    except TerraprobeError:
+        archive.unlink()
+        raise
+    return unpacked
 
 
 def _check(path: Path, expects: Expects) -> None:

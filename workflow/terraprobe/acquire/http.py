@@ -85,8 +85,7 @@ def download_all(what: str, files: Mapping[Path, RemoteFile], terms: Terms) -> N
 def _download(target: Path, file: RemoteFile, terms: Terms, meter: Meter, stop: threading.Event) -> None:
     """Fetch one file from the first of its addresses that gives it."""
     algorithm, expected = file.checksum
-    # Without a checksum nothing would tell that the second half is of another version than the first.
-    with _explained(target), open_partial(target, algorithm, keep=bool(expected)) as partial:
+    with explain_writes(target), open_partial(target, algorithm if expected else "") as partial:
         failures = []
         for url in [] if file.is_at(target) else file.urls:  # another job may have brought it meanwhile
             try:
@@ -227,7 +226,12 @@ def _restart(job: _Job) -> None:
 
 
 @contextmanager
-def _explained(target: Path) -> Iterator[None]:
+def explain_writes(target: Path) -> Iterator[None]:
+    """Make the folder of a file, and say in one sentence where its disk is full or may not be written.
+
+    Raises:
+        TerraprobeError: it is.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield

@@ -34,28 +34,31 @@ class Partial:
         self.total: int | None = None
         self.done = False
         self._algorithm = algorithm
-        self._sum = new_hash(algorithm)
+        self._sum = _new_sum(algorithm)
         stream.seek(0)
         while part := stream.read(PART):
-            self._sum.update(part)
-            self.size += len(part)
+            self._count(part)
 
     @property
     def checksum(self) -> str:
-        """Of the bytes that are here, as hex."""
-        return str(self._sum.hexdigest())
+        """Of the bytes that are here, as hex; empty where none is taken."""
+        return str(self._sum.hexdigest()) if self._sum is not None else ""
 
     def append(self, part: bytes) -> None:
         """Add bytes."""
         self.stream.write(part)
-        self._sum.update(part)
+        self._count(part)
+
+    def _count(self, part: bytes) -> None:
+        if self._sum is not None:
+            self._sum.update(part)
         self.size += len(part)
 
     def restart(self) -> None:
         """Throw all bytes away."""
         self.stream.seek(0)
         self.stream.truncate()
-        self._sum, self.size, self.version = new_hash(self._algorithm), 0, ""
+        self._sum, self.size, self.version = _new_sum(self._algorithm), 0, ""
 
     def require_space(self, count: int) -> None:
         """Refuse to begin what the disk cannot hold.
@@ -75,24 +78,28 @@ class Partial:
         self.done = True
 
 
+def _new_sum(algorithm: str) -> Any:
+    return new_hash(algorithm) if algorithm else None
+
+
 def new_hash(algorithm: str) -> Any:
     """A hash object; no secret depends on it."""
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
 @contextmanager
-def open_partial(target: Path, algorithm: str, *, keep: bool) -> Iterator[Partial]:
+def open_partial(target: Path, algorithm: str) -> Iterator[Partial]:
     """Open the temporary file of a target; it stays where it holds bytes.
 
     Args:
         target: the final name.
-        algorithm: of its checksum.
-        keep: whether to go on from what an earlier process left.
+        algorithm: of its checksum; empty where none is known. None is taken then, and what an earlier process left is
+            thrown away: nothing would tell that the second half is of another version than the first.
     """
     path = target.with_name(f".{target.stem}.download{target.suffix}")
     # The lock is a file of its own: HDF5 locks what it reads, and the content is checked before this lock is given up.
     with hold(target, f"{target.name}: another job fetches it; waiting"), path.open("a+b") as stream:
-        if not keep:
+        if not algorithm:
             stream.truncate(0)
         partial = Partial(path, stream, algorithm)
         try:

@@ -52,7 +52,7 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str] = ()) -> list[Path
         for member in _members(archive):
             if wanted and PurePosixPath(member.name).name not in wanted:
                 continue
-            inner = PurePosixPath(member.name).name if wanted else member.name
+            inner = PurePosixPath(member.name).name if wanted else str(PurePosixPath(member.name))
             if inner in found:
                 raise _refused(archive, member.name, "stands in it twice")
             allowed -= member.size
@@ -61,8 +61,9 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str] = ()) -> list[Path
             found[inner] = folder / inner
             _write(archive, member, found[inner])
     except _BROKEN as error:
+        said = str(error).partition("\n")[0].rstrip(":")
         raise TerraprobeError(
-            f"{archive}: cannot be unpacked ({error}): it is cut short, damaged, or another kind of file. Nothing was "
+            f"{archive}: cannot be unpacked ({said}): it is cut short, damaged, or another kind of file. Nothing was "
             "kept of it; fetch it again."
         ) from error
     absent = [name for name in wanted if name not in found]
