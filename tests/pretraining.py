@@ -227,8 +227,46 @@ def in_child(work: Any) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def pretrain_until_killed(step: int, *args: Any, **options: Any) -> None:
-    """`pretrain`, whose process is killed after a step; for a child process alone."""
+def make_land(method: str, root: Path) -> tuple[Path, dict[str, Any]]:
+    """Write what a method can train on; returns the folder, and what `pretrain` is given besides the method."""
+    makers = {"bioclim": make_optical, "bioclim_supervised": make_optical, "rsbyol": make_pairs}
+    land = makers.get(method, make_collection)(root)
+    if method == "bioclim_supervised":
+        add_classes(land)
+    return land, {"conditioning": "cbn"} if method.startswith("bioclim") else {}
+
+
+MOMENTS = ("after the step", "half a state written", "before the rename")
+
+
+def kill_at(step: int, moment: str) -> None:
+    """Make this process die at a step: after it, while its state is written, or between two renames."""
+    from terraprobe.loop import Trainer
+
+    real_step, real_write, real_replace = Trainer._train_step, Path.write_bytes, Path.replace
+    prefix = f".step-{step:09d}-"  # of the temporary name of its state
+
+    def train_step(self: Trainer) -> None:
+        real_step(self)
+        if self.step == step and moment == MOMENTS[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write_bytes(self: Path, content: Any) -> int:
+        if self.name.startswith(prefix) and moment == MOMENTS[1]:
+            real_write(self, content[: len(content) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real_write(self, content)
+
+    def replace(self: Path, target: Path) -> Path:
+        if self.name.startswith(prefix) and moment == MOMENTS[2]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real_replace(self, target)
+
+    Trainer._train_step, Path.write_bytes, Path.replace = train_step, write_bytes, replace
+
+
+def signal_at(step: int, number: int) -> None:
+    """Make this process send itself a signal after a step."""
     from terraprobe.loop import Trainer
 
     real = Trainer._train_step
@@ -236,7 +274,12 @@ def pretrain_until_killed(step: int, *args: Any, **options: Any) -> None:
     def train_step(self: Trainer) -> None:
         real(self)
         if self.step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
     Trainer._train_step = train_step
+
+
+def pretrain_until_killed(step: int, *args: Any, **options: Any) -> None:
+    """`pretrain`, whose process is killed after a step; for a child process alone."""
+    signal_at(step, signal.SIGKILL)
     pretrain(*args, **options)

@@ -9,7 +9,16 @@ from terraprobe.acquire.earthengine.products import PRODUCTS
 from terraprobe.acquire.earthengine.windows import shard_windows
 from terraprobe.artifacts import read_table
 from terraprobe.collections.grid import GridRecipe, lay_grid
-from terraprobe.plan import area_chips, good_shards, gpu_hours, layer_requests, pairs_at_most, plan_command, store_bytes
+from terraprobe.plan import (
+    area_chips,
+    feed,
+    good_shards,
+    gpu_hours,
+    layer_requests,
+    pairs_at_most,
+    plan_command,
+    store_bytes,
+)
 from terraprobe.study.area import AreaCollection
 from terraprobe.study.encoders import EncoderEntry
 
@@ -58,6 +67,16 @@ def test_gpu_hours_of_transformers_and_of_nothing_else():
     assert gpu_hours(EncoderEntry(name="b", method="bioclim", collections=["alps"]), 64, 1) is None
 
 
+def test_what_eight_gpus_read_in_a_second():
+    """At 40 % of 312 TFLOP/s each; a chip is one channel of each of three modalities, forward and backward."""
+    encoder = EncoderEntry(name="c", method="clip3", collections=["alps"])
+    wanted = feed(encoder, 448)
+    assert wanted.chips == pytest.approx(8 * 0.4 * 312e12 / (3 * 3 * 158e9), rel=0.05)
+    assert wanted.reads == 3 * wanted.chips
+    assert wanted.size == pytest.approx(wanted.reads * np.zeros((448, 448), np.uint16).nbytes)
+    assert feed(EncoderEntry(name="b", method="bioclim", collections=["alps"]), 64) is None
+
+
 def test_the_command_says_it_for_every_area(area, tmp_path, monkeypatch, capsys):
     (tmp_path / "study.yaml").write_text(
         "study: alps\ncollections:\n  - " + area.model_dump_json() + "\n"
@@ -73,6 +92,7 @@ def test_the_command_says_it_for_every_area(area, tmp_path, monkeypatch, capsys)
         " requests, at most ",
         "32 a track",
         "A100 hours",
+        "chips a second, which is",
         "disk: at most ",
         "context, once for all studies: WorldClim 2.1",
         "jobs: run",

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pandas as pd
@@ -13,18 +14,25 @@ from torch import distributed as dist
 from pretraining import (
     TINY,
     TINY_BIOCLIM,
+    TINY_DEEPLAB,
+    TINY_RSBYOL,
     TINY_SUPERVISED,
+    TINY_UNIFEAT,
     add_classes,
     in_child,
     make_collection,
     make_optical,
+    make_pairs,
     pretrain,
+    signal_at,
     specs,
 )  # fmt: skip
 from terraprobe import ranks
 from terraprobe.checkpoints import StateFolder
 from terraprobe.errors import TerraprobeError
 from terraprobe.loop import EXIT_INTERRUPTED, Trainer
+from terraprobe.methods import METHODS
+from terraprobe.normalisation import TowerInput
 from terraprobe.pool import ChipPool
 from terraprobe.train import PretrainRecipe, build_method
 
@@ -37,7 +45,17 @@ CASES = {
     "bioclim": ("bioclim", TINY_BIOCLIM),
     "bioclim cbn": ("bioclim", {**TINY_BIOCLIM, "conditioning": "cbn"}),
     "bioclim_supervised cbn": ("bioclim_supervised", {**TINY_SUPERVISED, "conditioning": "cbn"}),
+    "rsbyol": ("rsbyol", TINY_RSBYOL),
+    "sscl_unifeat": ("sscl_unifeat", TINY_UNIFEAT),
+    "sscl": ("sscl", {**TINY_DEEPLAB, "batch_size": 8}),
 }
+DEEP = ("rsbyol", "sscl")
+"""Behind a dozen batch norms over few values rounding grows: in fp32 the order of a batch's rows alone moves gradients
+of these tiny ResNets by up to 6 % (measured), so that theirs are compared in fp64."""
+
+LAND = {"bioclim": "optical", "bioclim_supervised": "optical", "rsbyol": "pairs"}
+CHANNELS_DRAWN = ("bands", "samples", "uniform")
+"""Names of what chooses channels, in what a step reads: numbers of bands, or what CoRe drops them by."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +67,9 @@ def _one_thread():
 def collections(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     return {
-        "clip3": make_collection(folder / "land"),
-        "bioclim": add_classes(make_optical(folder / "optical")),
+        "land": make_collection(folder / "land"),
+        "optical": add_classes(make_optical(folder / "optical")),
+        "pairs": make_pairs(folder / "pairs"),
     }
 
 
@@ -64,14 +83,24 @@ def trainer(collection, method, recipe, folder):
 
 
 def few_steps(collection, method, recipe, folder):
-    """Loss and gradient of every parameter in each of a few batches, and the buffers at the end."""
-    training = trainer(collection, method, {**recipe, "lr": STILL}, folder)
-    found = {}
+    """Loss and gradient of every parameter in each of a few batches, the channels drawn, the buffers at the end."""
+    low = {"lr_min": STILL} if method == "rsbyol" else {}
+    training = trainer(collection, method, {**recipe, "lr": STILL, **low}, folder)
+    fetch, found = training._fetch, {}
+
+    def keep(chips, uniform):
+        batch = fetch(chips, uniform)
+        for part, tensors in batch.items():
+            found.update({f"drawn {part}": tensors[name] for name in CHANNELS_DRAWN if name in tensors})
+        return batch
+
+    training._fetch = keep
     for step in range(STEPS):
         training._train_step()
         found[f"{step} loss"] = torch.tensor(training.done[-1][0])
         for name, parameter in training.method.network.named_parameters():
-            found[f"{step} {name}"] = parameter.grad.clone()
+            if parameter.requires_grad:
+                found[f"{step} {name}"] = parameter.grad.clone()
     return found | dict(training.method.network.named_buffers())
 
 
@@ -94,40 +123,73 @@ def on_two_ranks(work):
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_two_ranks_have_the_loss_and_all_gradients_of_one(collections, tmp_path, case):
+@contextmanager
+def in_double():
+    """Have everything made and computed in fp64."""
+    single, prepare = torch.Tensor.float, TowerInput.prepare
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+    TowerInput.prepare = lambda *arguments: prepare(*arguments).double()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.Tensor.float, TowerInput.prepare = single, prepare
+
+
+def steps_of(collections, case, folder):
     method, recipe = CASES[case]
-    collection = collections["clip3" if method == "clip3" else "bioclim"]
+    collection = collections[LAND.get(method, "land")]
+    with in_double() if method in DEEP else nullcontext():
+        return few_steps(collection, method, recipe, folder / "state")
+
+
+@pytest.fixture(scope="module")
+def on_both(collections, tmp_path_factory):
+    """What each of two ranks finds, case by case; one pair of processes for all cases."""
+    folder = tmp_path_factory.mktemp("both")
 
     def work(rank):
         ranks.join()
-        torch.save(few_steps(collection, method, recipe, tmp_path / "state"), tmp_path / f"{rank}.pt")
+        torch.save({case: steps_of(collections, case, folder) for case in CASES}, folder / f"{rank}.pt")
 
     assert on_two_ranks(work) == [0, 0]
-    alone = few_steps(collection, method, recipe, tmp_path / "state")
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+NOT_YET = {"simsiam", "pixif"}
+"""simsiam: loss and gradients of its first batch are equal, those of the second differ by 6e-4 even in fp64; why is not
+known. pixif: its contrast does not gather over ranks."""
+
+
+def test_every_other_method_is_tried():
+    assert set(METHODS) <= {method for method, _ in CASES.values()} | NOT_YET
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_have_the_loss_and_all_gradients_of_one(collections, on_both, tmp_path, case):
+    alone = steps_of(collections, case, tmp_path)
+    for found in (rank[case] for rank in on_both):
         assert found.keys() == alone.keys()
         for name, value in alone.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+            if not name.startswith("drawn "):
+                torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_the_two_halves_of_a_batch_draw_different_channels(collections, tmp_path):
-    training = trainer(collections["clip3"], "clip3", TINY, tmp_path)
-    training._train_step()
-    chips = training._order[:8]
-    halves = [training.method.fetch(training.pool, part, training._draws[part]) for part in (chips[:4], chips[4:])]
-    drawn = [[tower["bands"].tolist() for tower in half.values()] for half in halves]
-    assert drawn[0] != drawn[1]
+@pytest.mark.parametrize("case", [case for case in CASES if "bioclim" not in case])
+def test_the_ranks_draw_different_channels(on_both, case):
+    one, two = ({name: v.tolist() for name, v in rank[case].items() if name.startswith("drawn ")} for rank in on_both)
+    assert one
+    assert one != two
 
 
 def test_one_process_writes_what_one_alone_would_and_the_other_nothing(collections, tmp_path):
     def work(rank):
-        pretrain(collections["clip3"], tmp_path / f"rank{rank}")
+        pretrain(collections["land"], tmp_path / f"rank{rank}")
 
     assert on_two_ranks(work) == [0, 0]
     assert not (tmp_path / "rank1").exists()
-    alone = pretrain(collections["clip3"], tmp_path / "alone")
+    alone = pretrain(collections["land"], tmp_path / "alone")
     one, two = (pd.read_parquet(tmp_path / name / "history.parquet") for name in ("rank0", "alone"))
     columns = ["step", "loss", "val_loss", "grad_norm", "effective_rank"]
     np.testing.assert_allclose(one[columns], two[columns], rtol=1e-3)
@@ -137,19 +199,13 @@ def test_one_process_writes_what_one_alone_would_and_the_other_nothing(collectio
 
 def test_a_signal_to_one_process_stops_both_and_both_go_on(collections, tmp_path, capfd):
     def stopped(rank):
-        real = Trainer._train_step
-
-        def train_step(self):
-            real(self)
-            if self.step == 5 and rank == 1:
-                os.kill(os.getpid(), signal.SIGUSR1)
-
-        Trainer._train_step = train_step
-        pretrain(collections["clip3"], tmp_path / "encoder")
+        if rank == 1:
+            signal_at(5, signal.SIGUSR1)
+        pretrain(collections["land"], tmp_path / "encoder")
 
     assert on_two_ranks(stopped) == [EXIT_INTERRUPTED, EXIT_INTERRUPTED]
     assert "stopped by a signal after step 5 of 8" in capfd.readouterr().err
-    assert on_two_ranks(lambda _: pretrain(collections["clip3"], tmp_path / "encoder")) == [0, 0]
+    assert on_two_ranks(lambda _: pretrain(collections["land"], tmp_path / "encoder")) == [0, 0]
     said = capfd.readouterr().err
     assert said.count("resumed after step 5 of 8") == 1
     assert (tmp_path / "encoder/encoder.safetensors").exists()
@@ -158,7 +214,7 @@ def test_a_signal_to_one_process_stops_both_and_both_go_on(collections, tmp_path
 def test_a_batch_that_ranks_cannot_share_is_an_error(collections, tmp_path):
     def work(_):
         with pytest.raises(TerraprobeError, match="batches of 7 chips cannot be dealt evenly to 2 processes"):
-            pretrain(collections["clip3"], tmp_path / "encoder", batch_size=7)
+            pretrain(collections["land"], tmp_path / "encoder", batch_size=7)
 
     assert on_two_ranks(work) == [0, 0]
 

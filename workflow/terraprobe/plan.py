@@ -4,6 +4,7 @@ import argparse
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from terraprobe.study.area import CONTEXT_SOURCES, AreaCollection
 from terraprobe.study.encoders import EncoderEntry
 from terraprobe.study.files import load_study
 from terraprobe.study.whole import Study
+from terraprobe.towers import TowerRecipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +31,9 @@ PAIR_DAYS = (12, 24, 36, 48)
 
 A100_FLOPS = 0.4 * 312e12
 """40 % of an A100's 312 TFLOP/s in bf16 (its data sheet): what well-fed training of a ViT reaches."""
+
+FED_GPUS = 8
+"""GPUs that the reading is counted for: one node, as clusters have them."""
 
 
 def plan_command(argv: list[str]) -> int:
@@ -116,6 +121,32 @@ def gpu_hours(encoder: EncoderEntry, chip_px: int, train_chips: int) -> float | 
 
 
 @dataclass(frozen=True)
+class Feed:
+    """What `FED_GPUS` want to read in a training of transformers, a second.
+
+    Attributes:
+        chips: that they take.
+        reads: of one channel of one modality, anywhere in its store.
+        size: bytes of these.
+    """
+
+    chips: float
+    reads: float
+    size: float
+
+
+def feed(encoder: EncoderEntry, chip_px: int) -> Feed | None:
+    """What well-fed GPUs want to read; None for networks other than transformers that take a channel at a time."""
+    hours, recipe = gpu_hours(encoder, chip_px, 1), encoder.full_recipe
+    if hours is None:
+        return None
+    towers: Mapping[str, TowerRecipe] = getattr(recipe, "towers", {})
+    channels = [store_bytes(t.modality, chip_px) // max(1, len(MODALITIES[t.modality].bands)) for t in towers.values()]
+    chips = FED_GPUS * recipe.epochs / (hours * 3600)
+    return Feed(chips, chips * len(channels), chips * sum(channels))
+
+
+@dataclass(frozen=True)
 class Need:
     """What one layer of one area needs.
 
@@ -170,12 +201,13 @@ def _gpu_words(study: Study, encoder: EncoderEntry, chips: dict[str, int]) -> st
     if any(c.name not in chips for c in collections):
         return "GPU hours are not estimated: the number of chips is known when they are laid"
     train = sum(round(chips[c.name] * _train_share(c.split)) for c in collections)
-    hours = gpu_hours(encoder, collections[0].chip_px, train)
-    if hours is None:
+    hours, wanted = gpu_hours(encoder, collections[0].chip_px, train), feed(encoder, collections[0].chip_px)
+    if hours is None or wanted is None:
         return f"{train:,} train chips; GPU hours are not estimated for this method"
     return (
         f"some {train:,} train chips; {hours:,.1f} A100 hours, if all chips have every modality and the GPU does "
-        "40 % of its peak"
+        f"40 % of its peak; {FED_GPUS} of them take {wanted.chips:,.0f} chips a second, which is {wanted.reads:,.0f} "
+        f"reads of one channel, {_size(wanted.size)} a second"
     )
 
 

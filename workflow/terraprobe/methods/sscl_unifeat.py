@@ -76,7 +76,7 @@ class UniFeat(JointMethod):
     recipe_model = UniFeatRecipe
     draws = 6
     notes = (
-        Note("loss", "NT-Xent of every pixel, over the chips of the batch", Source("P", "sec. 4 UniFeat")),
+        Note("loss", "NT-Xent of every pixel, over the chips of the batch of all ranks", Source("P", "sec. 4 UniFeat")),
         Note("denominator", "the negatives alone, as printed", Source("P", "sec. 4 UniFeat")),
         Note("anchor", "the first of the two drawn channels", Source("I", "sec. 4 UniFeat: both are drawn alike")),
         Note("negative of the others", "one of a chip's two channels, drawn", Source("P", "sec. 4 UniFeat")),
@@ -143,9 +143,11 @@ class UniFeat(JointMethod):
         return batch
 
     def _side(self, uniform: NDArray[np.float64]) -> int:
-        """Side of all crops of a batch, by the numbers of its first chip."""
+        """Side of all crops of a batch, by the numbers of its first chip, which the first rank has."""
+        from terraprobe.ranks import of_first
+
         least, most = self.recipe.crop_px
-        return int(least + uniform[0, _SIDE] * (most - least + 1))
+        return of_first(lambda: int(least + uniform[0, _SIDE] * (most - least + 1)))
 
     def images(self, batch: Batch) -> "Tensor":
         """Normalised crops of one channel, (2 B, 1, crop, crop)."""
