@@ -56,6 +56,7 @@ STAGES = {
     "call-mlp": "terraprobe.probes.probing:call_mlp",
     "score-mlp": "terraprobe.probes.mlp_scores:score_mlp",
     "pool-mlp": "terraprobe.probes.mlp_pools:pool_mlp",
+    "gather-mistakes": "terraprobe.report.mistakes:gather_mistakes",
     "gather-scores": "terraprobe.probes.scores:gather_scores",
     "write-ledger": "terraprobe.ledger.stage:write_ledger",
     "project-embeddings": "terraprobe.report.projection:project_embeddings",
