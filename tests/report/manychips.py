@@ -6,7 +6,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-from shapely.geometry import box
+from shapely import box
 
 from terraprobe.chips.store import ChipStore, StoreLayer, seal, write_shard
 from terraprobe.report.explorer import explorer
