@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help say-what run test test-long slurm-test bench-store bench-train bench-acquire lint lock clean
+.PHONY: help say-what run report test test-long slurm-test bench-store bench-train bench-acquire lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,6 +31,9 @@ run: say-what $(VENV)/installed.lock  ## rebuild the quickstart: real Sentinel-2
 
 say-what:
 	@echo "$(WHAT_IT_IS)"
+
+report: $(VENV)/installed.lock  ## write the quickstart's report anew from what is finished
+	@snakemake --cores $(CORES) --quiet rules host --forcerun write_report
 
 test: $(VENV)/installed.lock  ## all tests
 	@python -m pytest -n auto --maxprocesses 4 --dist loadfile

@@ -18,6 +18,7 @@ from terraprobe.modalities import LABELS, MODALITIES
 from terraprobe.probes.optimism import COLUMNS, GAP_KEY
 from terraprobe.probes.pooling import PoolRecipe
 from terraprobe.probes.scores import SummaryRecipe, gather_scores
+from terraprobe.report.mistakes import MistakesRecipe, gather_mistakes
 from terraprobe.report.notes import CollectionNote, EncoderNote, EvaluationNote, PoolNote, ReportRecipe
 from terraprobe.report.page import write_report
 from terraprobe.report.projection import ProjectionRecipe, project_embeddings
@@ -101,6 +102,7 @@ class Study:
             "images": [],
             "pooled": root / "pooled.parquet",
             "optimism": root / "optimism.parquet",
+            "mistakes": root / "mistakes.parquet",
             "leakage": sorted(root.glob("collections/*/leakage.json")),
             "ledger": [root / "ledger.parquet"],
             "claim_ledger": [root / "ledger.claims.parquet"],
@@ -157,6 +159,11 @@ def fabricate(root: Path, rows: int = 10, columns: int = 12, places: int = 80) -
         scores.append(scored[0])
         blocks.append(scored[1])
     write_scores(root, scores, blocks)
+    gather_mistakes(
+        chips=sorted(root.glob("collections/*/chips.parquet")),
+        blocks=sorted((root / "blocks").glob("*.parquet")), class_blocks=[], pixels=[],
+        recipe=MistakesRecipe(), mistakes=root / "mistakes.parquet",
+    )  # fmt: skip
     write_ledgers(root)
     project_embeddings(
         embeddings=sorted(root.glob("embeddings/*/*.parquet")),

@@ -108,7 +108,7 @@ def test_figures_say_in_words_what_they_show(world: dict[str, Any], tmp_path: Pa
     assert 'aria-label="Median F1 over bands: crop by good 0.' in classes.svg
     assert len(curves) == 4 and all("Areas under the ROC curves: crop 0." in one.svg for one in curves)
     assert len(pooled) == 3 and "all bands −0." in pooled[-1].svg
-    assert len(list(tmp_path.glob("*.png"))) == len(gallery.names) == 9
+    assert len(list(tmp_path.glob("*.png"))) == len(gallery.captions) == 9
 
 
 def test_the_section_stands_on_the_page(study: Any, world: dict[str, Any], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""t-SNE of embeddings: deterministic, without test chips, small sets skipped and named."""
+"""t-SNE of embeddings and nearest chips: deterministic, small sets skipped and named."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.report.projection import ProjectionRecipe, project_embeddings, skipped_projections
+from terraprobe.report.projection import ProjectionRecipe, nearest_rows, project_embeddings, skipped_projections
 
 RECIPE = ProjectionRecipe(max_points=30, perplexity=30, seed=1)
 
@@ -86,16 +86,33 @@ def test_neighbours_stay_neighbours(tmp_path: Path) -> None:
     assert (odd[distance.argmin(axis=1)] == odd).mean() == 1
 
 
-def test_only_trained_rows_outside_the_test_split(tmp_path: Path) -> None:
+def test_trained_rows_of_every_split(tmp_path: Path) -> None:
     path = tmp_path / "enc" / "land.parquet"
     split = ["test", "train", "val", "buffer", "train"] * 8
     write_embeddings(path, {"a": 40}, split=split)
-    table = project(path, tmp_path / "out.parquet")
-    assert len(table) == 30
+    everything = ProjectionRecipe(max_points=40)
+    assert len(project(path, tmp_path / "out.parquet", everything)) == 40
     write_embeddings(path, {"a": 40}, split=split, init="random-0")
-    assert len(project(path, tmp_path / "out.parquet")) == 0
-    wanted = {f"c{k:03d}" for k in range(40) if split[k] != "test"}
-    assert set(table["chip_id"]) <= wanted
+    assert len(project(path, tmp_path / "out.parquet", everything)) == 0
+
+
+def test_nearest_chips_are_those_of_the_highest_cosine(tmp_path: Path) -> None:
+    path = tmp_path / "enc" / "land.parquet"
+    write_embeddings(path, {"a": 40})
+    table = project(path, tmp_path / "out.parquet", ProjectionRecipe(max_points=40, neighbours=5))
+    vectors = np.stack(read_table(path).set_index("chip_id").loc[table["chip_id"], "embedding"].to_list())
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosine = unit @ unit.T - 2 * np.eye(len(unit))
+    for row, near, values in zip(cosine, table["nearest"], table["cosines"], strict=True):
+        assert list(near) == table["chip_id"].to_numpy()[np.argsort(-row, kind="stable")[:5]].tolist()
+        assert values == pytest.approx(np.sort(row)[::-1][:5], abs=1e-6)
+
+
+def test_equal_embeddings_are_told_apart_by_their_order_and_none_has_no_neighbour_but_itself() -> None:
+    vectors = np.array([[1, 0], [2, 0], [0, 0], [3, 0]], np.float32)
+    rows, cosines = nearest_rows(vectors, 8)
+    assert rows.tolist() == [[1, 3, 2], [0, 3, 2], [0, 1, 3], [0, 1, 2]]
+    assert cosines.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0]]
 
 
 def test_small_sets_are_skipped_and_named(tmp_path: Path) -> None:

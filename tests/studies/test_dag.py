@@ -5,6 +5,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,7 +90,8 @@ def test_a_second_run_does_nothing_and_says_so(finished):
 def test_an_evaluation_setting_reruns_scores_and_report_alone(finished, tmp_path):
     folder, _ = finished
     study = changed(tmp_path, lambda content: content["evaluations"][0].update(repeats=3))
-    assert set(planned(folder, study=study)) == {"select_forest", "score_forest", "gather_scores", "write_report"}
+    judged = {"select_forest", "score_forest", "gather_scores", "gather_mistakes", "write_report"}
+    assert set(planned(folder, study=study)) == judged
 
 
 def test_a_training_setting_reruns_from_pretraining_on(finished, tmp_path):
@@ -180,7 +183,10 @@ def test_report_and_lint_work(finished, tmp_path):
     archive = tmp_path / "report.zip"
     done = snakemake(folder, "--report", str(archive))
     assert done.returncode == 0, done.stdout
-    assert archive.stat().st_size > 10_000
+    names = {Path(name).name for name in zipfile.ZipFile(archive).namelist()}
+    report = folder / "results/mini/report"
+    made = {path.name for part in ("figures", "tables") for path in (report / part).glob("[!.]*")}
+    assert len(made) > 20 and {"index.html", *made} <= names
     done = snakemake(folder, "--lint")
     assert done.returncode == 0, done.stdout
 

@@ -23,6 +23,7 @@ SCORED = {
     "score_forest landcover-floors",
     "score_forest landcover-tiny",
     "gather_scores all",
+    "gather_mistakes all",
     "write_report all",
 }
 FROM_PRETRAINING = {

@@ -153,7 +153,8 @@ def test_another_autoencoder_trains_again_what_starts_from_it(finished, tmp_path
 
 def test_another_seed_trains_nothing(finished, tmp_path):
     jobs = planned(finished, tmp_path, lambda content: content["evaluations"][0].update(seed=1))
-    assert {rule for rule, _ in jobs} == {"score_classes", "attribute_classes", "write_ledger", "write_report"}
+    judged = {"score_classes", "attribute_classes", "gather_mistakes", "write_ledger", "write_report"}
+    assert {rule for rule, _ in jobs} == judged
 
 
 def test_other_classes_to_draw_score_nothing(finished, tmp_path):

@@ -327,6 +327,11 @@ def pooled_segmentations(w):
     return [f"{ROOT}/segmentation/{e}.samples.parquet" for e in pool.evaluations]
 
 
+def called_pixels():
+    """What probes call the pixels of test chips, of every encoder that is judged."""
+    return [f"{ROOT}/segmentation/{v.name}/{e}.parquet" for v in STUDY.segmentations for e in STUDY.judged(v)]
+
+
 def segmented_maps():
     """What probes call a few test chips; of several seeds the first."""
     first = {e.members[0].name for e in STUDY.encoders}

@@ -35,6 +35,33 @@ rule gather_scores:
         " --gaps {output.gaps} 2>&1 | tee -i {log} >&2"
 
 
+rule gather_mistakes:
+    """Where encoders err: wrong calls by block of test chips."""
+    input:
+        chips=[f"{ROOT}/collections/{c}/chips.parquet" for c in NAMES],
+        blocks=score_files("blocks.parquet"),
+        class_blocks=class_files(".blocks"),
+        pixels=called_pixels(),
+    output:
+        mistakes=f"{ROOT}/mistakes.parquet",
+    log:
+        f"{ROOT}/logs/gather_mistakes/all.log",
+    benchmark:
+        f"{ROOT}/benchmarks/gather_mistakes/all.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=recipe(**STUDY.mistakes_recipe()),
+        code=code("gather-mistakes"),
+    shell:
+        "python -m terraprobe gather-mistakes --chips {input.chips} --blocks {input.blocks}"
+        " --class-blocks {input.class_blocks} --pixels {input.pixels} --recipe {params.recipe:q} --code {params.code}"
+        " --mistakes {output.mistakes} 2>&1 | tee -i {log} >&2"
+
+
 rule project_embeddings:
     """t-SNE of every encoder's embeddings of every collection; of several seeds the first."""
     input:
@@ -137,10 +164,23 @@ rule write_report:
         segmentation_pools=[f"{ROOT}/segmentation_pools/{p.name}.parquet" for p in STUDY.pools if STUDY.of_pixels(p)],
         pixel_maps=segmented_maps(),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
+        mistakes=f"{ROOT}/mistakes.parquet",
         ledger=ledger_files(),
         claim_ledger=ledger_files(".claims"),
     output:
-        page=f"{ROOT}/report/index.html",
+        page=report(f"{ROOT}/report/index.html", category="Page", caption="../report/page.rst"),
+        figures=report(
+            directory(f"{ROOT}/report/figures"),
+            patterns=["{name}.svg", "{name}.png", "{name}.md"],
+            category="Figures",
+            caption="../report/figures.rst",
+        ),
+        tables=report(
+            directory(f"{ROOT}/report/tables"),
+            patterns=["{name}.csv", "{name}.md", "{name}.tex"],
+            category="Tables",
+            caption="../report/tables.rst",
+        ),
     log:
         f"{ROOT}/logs/write_report/all.log",
     benchmark:
@@ -168,5 +208,5 @@ rule write_report:
         " --mlp {input.mlp} --mlp-differences {input.mlp_differences} --mlp-curves {input.mlp_curves}"
         " --band-attributions {input.band_attributions} --band-projections {input.band_projections}"
         " --views {input.views}"
-        " --mlp-pools {input.mlp_pools} --leakage {input.leakage} --recipe {params.recipe:q} --code {params.code}"
-        " --page {output.page} 2>&1 | tee -i {log} >&2"
+        " --mlp-pools {input.mlp_pools} --leakage {input.leakage} --mistakes {input.mistakes}"
+        " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

@@ -59,6 +59,7 @@ STAGES = {
     "score-mlp": "terraprobe.probes.mlp_scores:score_mlp",
     "pool-mlp": "terraprobe.probes.mlp_pools:pool_mlp",
     "attribute-bands": "terraprobe.probes.bandattribution:attribute_bands",
+    "gather-mistakes": "terraprobe.report.mistakes:gather_mistakes",
     "gather-scores": "terraprobe.probes.scores:gather_scores",
     "write-ledger": "terraprobe.ledger.stage:write_ledger",
     "project-embeddings": "terraprobe.report.projection:project_embeddings",

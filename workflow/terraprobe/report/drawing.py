@@ -86,11 +86,11 @@ class Gallery:
 
     Attributes:
         folder: `report/figures`.
-        names: of the figures written.
+        captions: of the figures written, by name.
     """
 
     folder: Path
-    names: list[str] = field(default_factory=list)
+    captions: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, figure: "MplFigure", alt: str, caption: str) -> Picture:
         """Save a figure as `<name>.svg` and `<name>.png` and make it ready for the page.
@@ -109,12 +109,14 @@ class Gallery:
         svg = text.getvalue()
         with atomic_path(self.folder / f"{name}.svg") as temporary:
             temporary.write_text(svg)
-        self.names.append(name)
+        self.captions[name] = caption
         return Picture(name, inline_svg(svg, name, alt), caption)
 
-    def sweep(self) -> None:
-        """Remove figures of an earlier report that this one does not have."""
-        keep = {f"{name}.{suffix}" for name in self.names for suffix in ("svg", "png")}
+    def finish(self) -> None:
+        """Write `captions.md`, and remove figures of an earlier report that this one does not have."""
+        with atomic_path(self.folder / "captions.md") as temporary:
+            temporary.write_text("\n\n".join(f"**{name}** {text}" for name, text in self.captions.items()) + "\n")
+        keep = {f"{name}.{suffix}" for name in self.captions for suffix in ("svg", "png")}
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.suffix in (".svg", ".png") and path.name not in keep:
                 path.unlink()

@@ -225,3 +225,10 @@ class ReportRecipe(Recipe):
     mlp_pools: tuple[ClassPoolNote, ...] = ()
     segmentation_pools: tuple[ClassPoolNote, ...] = ()
     papers: tuple[str, ...] = ()
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Of evaluations whose calls are counted by block."""
+        titles = {note.name: note.title for note in self.evaluations}
+        titles |= {note.name: note.title for note in self.classifications}
+        return titles | {note.name: note.title for note in self.segmentations}

@@ -10,6 +10,8 @@ from terraprobe.artifacts import atomic_path, read_arrays, read_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.report.costs import write_costs
 from terraprobe.report.drawing import Gallery
+from terraprobe.report.errormap import error_map, mistakes_table
+from terraprobe.report.explorer import explorer
 from terraprobe.report.html.render import render_page
 from terraprobe.report.inputs import read_collections, read_encoders
 from terraprobe.report.leakage import alike_table, leakage_table
@@ -56,8 +58,8 @@ def write_report(
     class_pools: Ins, attributions: Ins, mlp: Ins, mlp_differences: Ins, mlp_curves: Ins, mlp_pools: Ins,
     band_attributions: Ins, band_projections: Ins, views: Ins,
     reconstruction: Ins, reconstruction_differences: Ins, images: Ins, segmentation: Ins, segmentation_classes: Ins,
-    segmentation_differences: Ins, segmentation_pools: Ins, pixel_maps: Ins, leakage: Ins, recipe: ReportRecipe,
-    page: Out,
+    segmentation_differences: Ins, segmentation_pools: Ins, pixel_maps: Ins, leakage: Ins, mistakes: In,
+    recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
 
@@ -96,8 +98,10 @@ def write_report(
         segmentation_pools: of `pool_segmentation`, one of every pool of evaluations of pixels.
         pixel_maps: of `segment_chips`, `<evaluation>/<encoder>.npz` of the first seed of every encoder.
         leakage: `leakage.json` of every collection.
+        mistakes: of `gather_mistakes`.
         recipe: what the study says about itself.
-        page: HTML; `tables/*.csv`, `figures/*.{svg,png}` and, of trainings with labels, `cost/` are written beside it.
+        page: HTML; `tables/*.{csv,md,tex}`, `figures/*.{svg,png}`, `figures/captions.md` and, of trainings with labels,
+            `cost/` are written beside it.
 
     Raises:
         TerraprobeError: an input is empty, missing or does not fit the others.
@@ -136,7 +140,8 @@ def write_report(
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
-    tables = _tables(material)
+    wrong = read_table(mistakes)
+    tables = [*_tables(material), mistakes_table(wrong)]
     gallery = Gallery(page.parent / "figures")
     content: dict[str, Any] = {
         **{f"{table.name}_table": table for table in tables},
@@ -153,6 +158,8 @@ def write_report(
         "segmentation_pools": segmentation_pools_of(material, gallery),
         "headlines": headlines(material, gallery),
         "published": published(material),
+        "explorer": explorer(material.collections, material.encoders, material.projections),
+        "error_map": error_map(material.collections, wrong, recipe.titles),
         "skipped": skipped_projections(projections),
         "encoders": provenance(material),
         "versions": [("python", platform.python_version()), *((name, version(name)) for name in _LIBRARIES)],
@@ -170,12 +177,12 @@ def write_report(
     whole = {"episodes": read_table(scores), "differences": material.differences, "optimism": material.optimism}
     tables += [Table(name, "", (), frame) for name, frame in whole.items()]
     html = render_page({**content, **pictures(material, gallery)})
-    gallery.sweep()
+    gallery.finish()
     write_tables(tables, page.parent / "tables")
     write_costs(recipe, {item["note"].name: item["cost"] for item in content["classifications"]}, page)
     with atomic_path(page) as temporary:
         temporary.write_text(html)
-    progress(f"report: {len(gallery.names)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")
+    progress(f"report: {len(gallery.captions)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")
 
 
 def _absent(recipe: ReportRecipe) -> set[str]:

@@ -124,7 +124,7 @@ def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     counts = points["modality"].value_counts()
     size = f"{counts.max():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
     alt = f"t-SNE of the embeddings of {shown.where}, panels {', '.join(modalities)}, coloured by {shown.label}."
-    caption = f"{shown.where}, coloured by {shown.label}. {size} chips a panel, test chips left out. Axes have no unit."
+    caption = f"{shown.where}, coloured by {shown.label}. {size} chips a panel. Axes have no unit."
     return gallery.add(shown.name, figure, alt, caption)
 
 

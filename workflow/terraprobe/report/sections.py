@@ -396,7 +396,7 @@ def _projections(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
     items, table = [], material.projections
     for encoder in material.encoders:
         for c in material.collections:
-            points = table[(table["encoder"] == encoder.note.name) & (table["collection"] == c.name)]
+            points = table[(table["encoder"] == encoder.note.runs[0]) & (table["collection"] == c.name)]
             if len(points):
                 drawn = draw_projections(encoder, c, points, material.tasks(c), gallery)
                 items.append({"encoder": encoder.note, "note": c.note, "pictures": drawn})

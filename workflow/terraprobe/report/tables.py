@@ -1,6 +1,6 @@
-"""Tables of the report: as CSV with every digit, and as cells for the page."""
+"""Tables of the report: as CSV with every digit; as the page shows them, for the page, as Markdown and as LaTeX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Table:
     """A table of the page and of `report/tables`.
 
     Attributes:
-        name: stem of its CSV file.
+        name: stem of its files.
         caption: above it.
         columns: those on the page, in order.
         frame: all of it, for the CSV file.
@@ -80,14 +80,70 @@ class Table:
 
 
 def write_tables(tables: list[Table], folder: Path) -> None:
-    """Write every table as `<name>.csv`, and remove those of an earlier report that this one does not have."""
+    """Write every table, and remove those of an earlier report that this one does not have.
+
+    Each as `<name>.csv`; those that the page shows also as `<name>.md` and `<name>.tex`.
+    """
+    written = set()
     for table in tables:
-        with atomic_path(folder / f"{table.name}.csv") as temporary:
-            table.frame.to_csv(temporary, index=False)
-    keep = {f"{table.name}.csv" for table in tables}
+        texts = {"csv": table.frame.to_csv(index=False)}
+        if table.columns:
+            texts |= {"md": markdown(table), "tex": latex(table)}
+        for suffix, text in texts.items():
+            path = folder / f"{table.name}.{suffix}"
+            with atomic_path(path) as temporary:
+                temporary.write_text(text)
+            written.add(path.name)
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.suffix == ".csv" and path.name not in keep:
+        if path.suffix in (".csv", ".md", ".tex") and path.name not in written:
             path.unlink()
+
+
+def markdown(table: Table) -> str:
+    """A table as Markdown, its caption above it."""
+    lines = [table.caption, "", _line(column.title for column in table.columns)]
+    lines.append(_line("---:" if column.number else "---" for column in table.columns))
+    lines += [_line(cell.text.replace("|", "\\|") for cell in row) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def latex(table: Table) -> str:
+    """A table as LaTeX, for `booktabs` and `longtable`: one that is too long for a page goes on on the next."""
+    align = "".join("r" if column.number else "l" for column in table.columns)
+    head = _row(column.title for column in table.columns)
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs,longtable}",
+            rf"\begin{{longtable}}{{{align}}}",
+            rf"\caption{{{_escaped(table.caption)}}}\label{{tab:{table.name}}}\\",
+            rf"\toprule {head} \midrule \endfirsthead",
+            rf"\toprule {head} \midrule \endhead",
+            r"\bottomrule \endlastfoot",
+            *(_row(cell.text for cell in row) for row in table.rows),
+            r"\end{longtable}",
+            "",
+        ]
+    )
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " & ".join(map(_escaped, cells)) + r" \\"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "[": "{[}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "±": r"$\pm$", "≤": r"$\leq$",
+    "≥": r"$\geq$", "×": r"$\times$", "α": r"$\alpha$", "λ": r"$\lambda$", "τ": r"$\tau$",
+    "→": r"$\rightarrow$", "²": r"$^2$",
+}  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in text.replace("\n", " "))
 
 
 def score(value: float) -> str:

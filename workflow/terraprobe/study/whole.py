@@ -350,6 +350,11 @@ class Study(Recipe):
         pools = [pool.model_dump(mode="json", exclude={"margin"}) for pool in self.pools if self.of_forests(pool)]
         return {"arms": arms, "pools": pools}
 
+    def mistakes_recipe(self) -> dict[str, Any]:
+        """What `gather_mistakes` needs to know."""
+        arms = {e.name: [m.name for m in e.members] for e in self.encoders if e.seeds}
+        return {"arms": arms, "segmented": {v.name: v.collection for v in self.segmentations}}
+
     def of_forests(self, pool: Pool) -> bool:
         """Whether a pool is of evaluations by forests."""
         return pool.evaluations[0] in [e.name for e in self.forests]

@@ -3,6 +3,9 @@
 from importlib.resources import files
 from typing import Any
 
+_SCRIPTS = ("tables", "plot", "explorer", "errormap")
+"""Scripts of the page; `plot` before the two that draw with it."""
+
 
 def render_page(content: dict[str, Any]) -> str:
     """HTML of the report.
@@ -33,5 +36,6 @@ def _render(template: str, content: dict[str, Any]) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(lambda name: (folder / name).read_text()),
     )
-    parts = {name: (folder / f"page.{name}").read_text() for name in ("css", "js")}
-    return environment.get_template(template).render(**parts, **content)
+    css = (folder / "page.css").read_text()
+    scripts = {name: (folder / f"{name}.js").read_text() for name in _SCRIPTS}
+    return environment.get_template(template).render(css=css, scripts=scripts, **content)
