@@ -197,7 +197,10 @@ def _collection(collection: "AnyCollection") -> CollectionNote:
             simulated=False,
             source=f"Chips over {Path(collection.area).name}, {collection.months[0]} to {collection.months[-1]}: "
             f"{', '.join(dict.fromkeys(PRODUCTS[layer].dataset for layer in collection.from_earth_engine))} by Google "
-            "Earth Engine" + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers) + ".",
+            "Earth Engine"
+            + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers)
+            + "".join(f", your own labels {Path(file).name} ({name})" for name, file in collection.files.items())
+            + ".",
             licence="; ".join(dict.fromkeys(PRODUCTS[layer].licence for layer in collection.from_earth_engine)),
             attribution=_COPERNICUS,
             split=split,
