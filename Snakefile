@@ -67,6 +67,9 @@ onstart:
         say("terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth;")
         say("the papers = --configfile studies/<paper>.yaml")
     say(f"study {STUDY.study}: results land in {ROOT}")
+    for name, reasons in STUDY.left_out.items():
+        for reason in reasons:
+            say(f"not run: {name}: {reason}")
 
 
 onsuccess:

@@ -13,9 +13,11 @@ from terraprobe.collections.split_rules import Blocks, Geobands, Official, Share
 from terraprobe.describe import describe
 from terraprobe.methods import METHODS
 from terraprobe.study.encoders import PublishedWeights
+from terraprobe.study.together import StudyList
 
 MODELS = {
     "The study": [study.Study],
+    "A list of studies": [StudyList],
     "collections": [
         study.SceneCollection,
         study.SimulatedCollection,
@@ -91,6 +93,6 @@ def test_every_deviation_of_a_method_is_in_its_section_of_the_docs(repository, m
 
 
 def test_linked_files_exist(repository):
-    for page in [repository / "README.md", *(repository / "docs").glob("*.md")]:
+    for page in [repository / "README.md", *(repository / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links {target}"

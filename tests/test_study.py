@@ -37,6 +37,7 @@ def test_the_quickstart_fits(repository, capsys):
 def test_every_shipped_study_fits(repository, tmp_path, monkeypatch):
     fake_scenes(tmp_path)  # what the full-size studies ask their reader to unpack
     (tmp_path / "resources/aois").symlink_to(repository / "resources/aois")
+    (tmp_path / "studies").symlink_to(repository / "studies")
     monkeypatch.chdir(tmp_path)
     shipped = [repository / "config.yaml", *(repository / "studies").glob("*.yaml")]
     studies = [load_study(path).study for path in shipped]

@@ -5,6 +5,7 @@ import copy
 import pytest
 
 from terraprobe.errors import TerraprobeError
+from terraprobe.report.recipe import report_recipe
 from terraprobe.study import parse_study
 
 
@@ -71,3 +72,46 @@ def test_climate_conditions_an_encoder_unless_it_is_not_fetched(content, conditi
         TerraprobeError, match=f"conditioning: found '{conditioning}', allowed none.*land has no context"
     ):
         parse_study(content, "s.yaml")
+
+
+@pytest.fixture
+def own(content, tmp_path):
+    """The area with a label layer of the user's own polygons."""
+    (tmp_path / "fields.gpkg").touch()
+    (tmp_path / "map.tif").touch()
+    land = content["collections"][0]
+    land["labels"].append("crop")
+    land["classes"] = {"crop": {"nodata": 0, "codes": {1: "barley", 2: "winter_wheat"}}}
+    land |= {"files": {"crop": "fields.gpkg"}, "columns": {"crop": "kind"}}
+    content["evaluations"][0]["tasks"] = ["crop_barley"]
+    return content
+
+
+def test_own_polygons_are_a_label_layer_of_an_area(own):
+    land = parse_study(own, "s.yaml").collection("land")
+    recipe = land.index_recipe("crop")
+    assert recipe.pop("classes")["codes"] == {"1": "barley", "2": "winter_wheat"}
+    assert recipe == {"layer": "crop", "folder": "fields.gpkg", "column": "kind"}
+    assert "crop" not in land.from_earth_engine
+    assert "crop_class" in [layer.class_label for layer in land.label_layers]
+    note = next(c for c in report_recipe(parse_study(own, "s.yaml")).collections if c.name == "land")
+    assert "your own labels fields.gpkg (crop)" in note.source
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"files": {}, "columns": {}}, r"files: none for crop; give the file of each own label layer"),
+        ({"files": {"crop": "gone.gpkg"}}, r"files.crop: .*gone.gpkg is absent; give a raster or a file of polygons"),
+        ({"files": {"crop": "area.txt"}}, r"area.txt ends on none of .tif, .tiff, .gpkg"),
+        ({"columns": {}}, r"columns: found None for fields.gpkg; polygons need the column of their class"),
+        ({"files": {"crop": "map.tif"}}, r"columns: found 'kind' for map.tif; a raster has no columns"),
+        ({"files": {"crop": "fields.gpkg", "soil": "map.tif"}}, r"files: found 'soil', allowed .own label layers"),
+        ({"classes": {}}, r"labels: found 'crop', allowed .of an area. mod44b"),
+    ],
+)
+def test_own_labels_that_cannot_be(own, tmp_path, change, words):
+    (tmp_path / "area.txt").touch()
+    own["collections"][0] |= change
+    with pytest.raises(TerraprobeError, match=words):
+        parse_study(own, "s.yaml")

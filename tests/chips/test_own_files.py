@@ -2,8 +2,10 @@
 
 import json
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 from chip_rasters import write_tile
 
 from terraprobe.acquire.folder import IndexRecipe, index_folder
@@ -111,3 +113,33 @@ def test_an_offset_of_the_study_is_taken_off(tmp_path):
     manifest = make(tmp_path, "s2_l2a", pixels, bands=L2A_BANDS, offset_dn=-1000)
     store = cut(lay(tmp_path, manifest), manifest)
     assert store.read(0, 3)[0, :2].tolist() == [0, 500]
+
+
+def write_fields(tmp_path, values, column="kind"):
+    """Polygons side by side over the first tile, one a value."""
+    left, top = METRES["left"], METRES["top"]
+    squares = [shapely.box(left + 320 * k, top - 960, left + 320 * (k + 1), top) for k in range(len(values))]
+    path = tmp_path / "fields.gpkg"
+    gpd.GeoDataFrame({column: values}, geometry=squares, crs="EPSG:32633").to_crs("EPSG:4326").to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("values", [["Winter  wheat", None, "Öl-Raps"], [7.0, np.nan, 8.0], [7, 9, 8]])
+def test_own_polygons_name_or_number_their_classes(tmp_path, values):
+    classes = {"nodata": 0, "codes": {7: "winter_wheat", 8: "ol_raps", 9: "other"}}
+    _, grid = optical(tmp_path)
+    recipe = IndexRecipe(layer="crop", folder=str(write_fields(tmp_path, values)), column="kind", classes=classes)
+    index_folder(recipe=recipe, manifest=tmp_path / "tiles/crop.json")
+    store = cut(grid, tmp_path / "tiles/crop.json", classes)
+    pixels = store.digital(np.arange(len(store)), np.zeros(len(store), int)).reshape(-1)
+    middle = {9} if values[1] == 9 else set()
+    assert set(pixels.tolist()) - {0} == {7, 8} | middle
+
+
+def test_own_polygons_that_cannot_be_used_are_named(tmp_path):
+    path = write_fields(tmp_path, ["wheat", "maize", "rye"])
+    classes = {"nodata": 0, "codes": {1: "wheat", 2: "rye"}}
+    for column, words in (("kind", "kind maize has no code in crop; known: wheat, rye"), ("sort", "the column sort")):
+        recipe = IndexRecipe(layer="crop", folder=str(path), column=column, classes=classes)
+        with pytest.raises(TerraprobeError, match=words):
+            index_folder(recipe=recipe, manifest=tmp_path / "tiles/crop.json")

@@ -107,6 +107,8 @@ def tiles(collection, layer=None, shard=None):
     layers = [layer] if layer else [*entry.modalities, *entry.labels]
     if entry.kind == "folder":
         return [file for one in layers for file in entry.files[one]]
+    if entry.kind == "area" and layer in entry.files:
+        return [entry.own_file(layer)]
     if entry.kind in {"archive", "area"}:
         return []  # too many to name: the manifest of a shard, which lists them, is checked when chips are read
     if entry.kind == "scene":
@@ -120,7 +122,7 @@ def tiles(collection, layer=None, shard=None):
 def manifest(collection, shard, layer=None):
     """What lists the raw files of one storage shard; of one layer in a folder of own files; of both over an area."""
     entry = NAMES[collection]
-    if entry.kind == "folder":
+    if entry.kind == "folder" or (entry.kind == "area" and layer in entry.files):
         return f"{ROOT}/collections/{collection}/tiles/{layer}.json"
     if entry.kind == "scene":
         return f"{DOWNLOADS}/scenes/{entry.scene}/manifest.json"
@@ -149,7 +151,7 @@ def images(collection):
 def own_classes(w):
     """Classes of a user's own label layer, for a recipe; nothing for any other layer."""
     entry = NAMES[w.collection]
-    return entry.own_classes(w.layer) if entry.kind == "folder" else {}
+    return entry.own_classes(w.layer) if entry.kind in {"folder", "area"} else {}
 
 
 def context(collection):

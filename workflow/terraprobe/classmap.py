@@ -1,6 +1,7 @@
 """A user's own label layer: which code of a raster means which class."""
 
 import re
+import unicodedata
 from types import MappingProxyType
 
 import numpy as np
@@ -11,6 +12,18 @@ from terraprobe.stage import Recipe
 
 _HIGHEST = int(np.iinfo(np.uint16).max)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TAKEN = ("coverage", "class", "classes")
+
+
+def class_name(value: object) -> str:
+    """A class as a user's file names it, as it is written in a study: in a-z, 0-9 and _ after a letter.
+
+    Args:
+        value: text; a name that does not begin with a letter gets one, and so does one that a label is called by.
+    """
+    text = unicodedata.normalize("NFKD", str(value)).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+    return name if not name or (name[0].isalpha() and name not in _TAKEN) else f"c_{name}"
 
 
 class ClassMap(Recipe):
@@ -44,7 +57,7 @@ class ClassMap(Recipe):
             raise ValueError(f"class {twice[0]!r} has codes {codes}: each class one code; merge them in the files")
         if len(names) < 2:
             raise ValueError(f"found {names} as classes, allowed two or more: the share of a single one says nothing")
-        unfit = [name for name in names if name in ("coverage", "class", "classes") or not _NAME.fullmatch(name)]
+        unfit = [name for name in names if name in _TAKEN or not _NAME.fullmatch(name)]
         if unfit:
             raise ValueError(
                 f"found class {unfit[0]!r}, allowed a-z, 0-9 and _ after a letter, not coverage, class or classes: "

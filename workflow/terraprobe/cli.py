@@ -70,6 +70,7 @@ STAGES = {
 
 COMMANDS = {
     "check-study": "terraprobe.study:check_command",
+    "new-study": "terraprobe.newstudy.command:new_study_command",
     "plan": "terraprobe.plan:plan_command",
     "describe": "terraprobe.describe:describe_command",
     "map": "terraprobe.mapping:map_command",
@@ -202,6 +203,8 @@ def _usage() -> str:
         "terraprobe: places on Earth to Sentinel chips, encoders, embeddings, and what they know about land cover\n\n"
         "For people:\n"
         "  check-study FILE        check a study file, run nothing\n"
+        "  new-study --aoi FILE --dates 2023-04/2023-06 [--labels FILE:COLUMN]\n"
+        "                          a study of your own area, commented, with what it could not have\n"
         "  plan FILE               requests, bytes, disk, jobs and GPU hours of a study, before anything is fetched\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
         "  map --model FOLDER --input PATH --output MAP.tif   land cover of your own GeoTIFFs, by a fitted probe\n"

@@ -77,6 +77,20 @@ def search_coherence(*, grid: In, recipe: SearchRecipe, products: Out) -> None:
     )
 
 
+def find_products(ground: "gpd.GeoSeries", months: tuple[str, ...]) -> "gpd.GeoDataFrame":
+    """The products that `search_coherence` would list.
+
+    Args:
+        ground: outlines of chips, EPSG:4326.
+        months: of the later date.
+
+    Raises:
+        TerraprobeError: ASF's search does not answer, or not with all that it found.
+    """
+    recipe = SearchRecipe(months=months)
+    return _choose(_search(ground, recipe), ground, recipe)
+
+
 def fetch_coherence(*, grid: In, products: In, recipe: FetchRecipe, manifest: Out) -> None:
     """Fetch the products that touch the chips of one shard, those that are not kept yet.
 

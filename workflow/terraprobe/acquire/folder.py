@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIXES = (".tif", ".tiff")
+POLYGON_SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb")
+"""Vector files that are one file each: a shapefile's classes stand in another one, which no hash would watch."""
 
 
 class IndexRecipe(Recipe):
@@ -28,10 +30,12 @@ class IndexRecipe(Recipe):
 
     Attributes:
         layer: a modality or label layer.
-        folder: where its GeoTIFFs are, relative to the folder of the run or absolute.
+        folder: where its GeoTIFFs are, relative to the folder of the run or absolute; of an own label layer of an area
+            its one file.
         bands: names of the bands of files that do not name them, in the order of the files; None where none do.
         offset_dn: added to every DN; None where the study does not say.
         classes: of an own label layer; None for any other.
+        column: that says the class of each polygon; empty where the files are rasters.
     """
 
     layer: str
@@ -39,6 +43,18 @@ class IndexRecipe(Recipe):
     bands: tuple[str, ...] | None = None
     offset_dn: int | None = None
     classes: ClassMap | None = None
+    column: str = ""
+
+
+def is_polygons(path: Path) -> bool:
+    """Whether an own label file holds polygons, by its suffix; else it is a raster.
+
+    Raises:
+        ValueError: the suffix is of neither.
+    """
+    if path.suffix.lower() not in (*SUFFIXES, *POLYGON_SUFFIXES):
+        raise ValueError(f"{path} ends on none of {', '.join((*SUFFIXES, *POLYGON_SUFFIXES))}; convert it (ogr2ogr)")
+    return path.suffix.lower() in POLYGON_SUFFIXES
 
 
 def list_geotiffs(folder: Path) -> list[Path]:
@@ -62,12 +78,12 @@ def list_geotiffs(folder: Path) -> list[Path]:
 
 
 def index_folder(*, recipe: IndexRecipe, manifest: Out) -> None:
-    """Open every GeoTIFF of one layer and list what it holds.
+    """Open every file of one layer and list what it holds.
 
     Args:
         recipe: which layer, and what the study says of its files.
         manifest: JSON: name (relative to the manifest where the folder is relative), bytes and SHA-256 of each
-            file; of a modality also `bands` in the order of the file and `offset_dn`.
+            file; of a modality also `bands` in the order of the file and `offset_dn`, of polygons their `column`.
 
     Raises:
         TerraprobeError: a file does not open, has no CRS, has pixels of another type or unit, or its bands are not
@@ -75,23 +91,32 @@ def index_folder(*, recipe: IndexRecipe, manifest: Out) -> None:
     """
     from terraprobe.chips.tiles import describe_tiles, find_layer
 
-    layer = find_layer(recipe.layer, recipe.classes)
-    try:
-        files = list_geotiffs(Path(recipe.folder))
-    except ValueError as error:
-        raise TerraprobeError(f"{recipe.layer}: {error}.") from error
-    rows = {path: read_facts(path, layer, recipe) for path in files}
-    # The tiles are described as they will be when chips are cut: what is accepted here can be cut.
-    describe_tiles(rows, layer)
+    layer, where = find_layer(recipe.layer, recipe.classes), Path(recipe.folder)
+    rows: dict[Path, dict[str, Any]]
+    if recipe.column and isinstance(layer, LabelLayer):
+        from terraprobe.chips.polygons import PolygonTile
+
+        PolygonTile(where, layer, recipe.column)
+        rows = {where: {"column": recipe.column}}
+    else:
+        try:
+            files = [where] if where.is_file() else list_geotiffs(where)
+        except ValueError as error:
+            raise TerraprobeError(f"{recipe.layer}: {error}.") from error
+        rows = {path: read_facts(path, layer, recipe) for path in files}
+        # The tiles are described as they will be when chips are cut: what is accepted here can be cut.
+        describe_tiles(rows, layer)
+    what = "files" if where.is_file() else "GeoTIFFs"
     write_manifest(
         manifest,
-        {"dataset": f"own GeoTIFFs in {recipe.folder}"},
+        {"dataset": f"own {what} in {recipe.folder}"},
         [(listed_name(path, manifest), layer.name, facts) for path, facts in rows.items()],
     )
-    total = sum(path.stat().st_size for path in files)
-    others = sum(1 for f in Path(recipe.folder).iterdir() if f not in rows and not f.name.startswith("."))
+    total = sum(path.stat().st_size for path in rows)
+    beside = where.iterdir() if where.is_dir() else ()
+    others = sum(1 for f in beside if f not in rows and not f.name.startswith("."))
     left = f"; {others} other files and folders left alone" if others else ""
-    progress(f"{layer.name}: {len(files)} GeoTIFFs, {total / 1e6:.1f} MB in {recipe.folder}{left}")
+    progress(f"{layer.name}: {len(rows)} {what}, {total / 1e6:.1f} MB in {recipe.folder}{left}")
 
 
 def read_facts(path: Path, layer: Modality | LabelLayer, recipe: IndexRecipe) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terraprobe.acquire.folder import POLYGON_SUFFIXES
 from terraprobe.acquire.manifest import layer_tiles
 from terraprobe.artifacts import read_table, table_metadata
 from terraprobe.chips.arrays import open_array, write_array
 from terraprobe.chips.images import are_images, read_images
-from terraprobe.chips.polygons import PolygonTile
+from terraprobe.chips.polygons import CLASS_COLUMN, PolygonTile
 from terraprobe.chips.store import StoreLayer, seal
 from terraprobe.chips.tiles import Layer, Tile, describe_tiles, find_layer, lonlat_bounds, open_raster
 from terraprobe.chips.warp import Grid, read_band
@@ -238,7 +239,7 @@ class _PolygonCutter(_Cutter):
 
     def __init__(self, layer: LabelLayer, tiles: Tiles) -> None:
         super().__init__(layer, 1)
-        self.tiles = [PolygonTile(path, layer) for path in sorted(tiles)]
+        self.tiles = [PolygonTile(path, layer, tiles[path].get("column", CLASS_COLUMN)) for path in sorted(tiles)]
 
     def cut(self, cell: Cell, chip_px: int) -> NDArray[Any]:
         image = self.empty(1, cell.grid.height, cell.grid.width)
@@ -298,7 +299,7 @@ def _near(tiles: list[Tile], bounds: Bounds) -> list[Tile]:
 
 def _choose_cutter(layer: Layer, tiles: Tiles, frame: Any) -> _Cutter:
     if isinstance(layer, LabelLayer):
-        vector = bool(tiles) and all(path.suffix == ".gpkg" for path in tiles)
+        vector = bool(tiles) and all(path.suffix.lower() in POLYGON_SUFFIXES for path in tiles)
         return _PolygonCutter(layer, tiles) if vector else _BandCutter(layer, tiles)
     return _PairCutter(layer, tiles, frame) if layer.variable else _BandCutter(layer, tiles)
 

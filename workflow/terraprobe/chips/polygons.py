@@ -1,4 +1,4 @@
-"""OpenStreetMap polygons to pixel labels on the chip grid."""
+"""Classified polygons, of OpenStreetMap or your own, to pixel labels on the chip grid."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pyogrio.errors import DataSourceError
 from rasterio.features import rasterize
 
 from terraprobe.chips.warp import Grid
+from terraprobe.classmap import class_name
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import LabelLayer
 
@@ -23,13 +24,14 @@ class PolygonTile:
 
     Args:
         path: the file, one layer.
-        layer: whose classes the polygons carry, by name.
+        layer: whose classes the polygons carry, by name or by code.
+        column: that says which; a polygon without a value there is not labelled.
 
     Raises:
-        TerraprobeError: the file cannot be read, has no CRS, no class column, or a class that the layer lacks.
+        TerraprobeError: the file cannot be read, has no CRS, no such column, or a class that the layer lacks.
     """
 
-    def __init__(self, path: Path, layer: LabelLayer) -> None:
+    def __init__(self, path: Path, layer: LabelLayer, column: str = CLASS_COLUMN) -> None:
         self.layer = layer
         try:
             frame = pyogrio.read_dataframe(path)
@@ -37,21 +39,21 @@ class PolygonTile:
             raise TerraprobeError(
                 f"{path}: cannot be read as a vector file ({error}). Delete it and run the stage that fetched it again."
             ) from error
-        if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None or CLASS_COLUMN not in frame:
+        if not isinstance(frame, gpd.GeoDataFrame) or frame.crs is None or column not in frame:
             raise TerraprobeError(
-                f"{path}: needs polygons, a CRS and the column {CLASS_COLUMN}; its columns are "
-                f"{', '.join(frame.columns)}. Take another extract."
+                f"{path}: needs polygons, a CRS and the column {column}; its columns are "
+                f"{', '.join(frame.columns)}. Mend the file, or name another column."
             )
-        codes = {name: code for code, name in layer.classes.items()}
-        unknown = sorted({str(name) for name in set(frame[CLASS_COLUMN]) - set(codes)})
+        frame = frame[frame[column].notna() & (frame[column].astype(str).str.strip() != "")]
+        codes = {class_name(name): code for code, name in layer.classes.items()}
+        found = {value: _code(value, codes) for value in frame[column].unique()}
+        unknown = sorted({str(value) for value, code in found.items() if code is None})
         if unknown:
             raise TerraprobeError(
-                f"{path}: {CLASS_COLUMN} {', '.join(unknown)} has no code in {layer.name}; "
-                f"known: {', '.join(codes)}. Add it to OSM_CLASSES in modalities.py or drop those polygons."
+                f"{path}: {column} {', '.join(unknown)} has no code in {layer.name}; known: {', '.join(codes)}. Add it "
+                "to classes in the study (for osm: OSM_CLASSES in modalities.py), or drop those polygons."
             )
-        self._frame = gpd.GeoDataFrame(geometry=frame.geometry, crs=frame.crs).assign(
-            code=frame[CLASS_COLUMN].map(codes)
-        )
+        self._frame = gpd.GeoDataFrame(geometry=frame.geometry, crs=frame.crs).assign(code=frame[column].map(found))
         self._projected: dict[str, gpd.GeoDataFrame] = {}
 
     def rasterise(self, grid: Grid) -> NDArray[Any]:
@@ -83,3 +85,10 @@ class PolygonTile:
             order = np.argsort(-frame.area.to_numpy(), kind="stable")
             self._projected[crs] = frame.iloc[order]
         return self._projected[crs]
+
+
+def _code(value: Any, codes: dict[str, int]) -> int | None:
+    """Code of a class that a column names or numbers; None where the layer lacks it."""
+    if isinstance(value, str):
+        return codes.get(class_name(value))
+    return int(value) if value in codes.values() else None

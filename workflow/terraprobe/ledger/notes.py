@@ -59,6 +59,7 @@ class LedgerRecipe(Recipe):
         evaluations: in study order, without those of null worlds and permuted labels.
         methods: the own recipe of every method of the study.
         arms: every entry of the study's encoders.
+        left_out: why a paper's data or weights are not here, by paper.
     """
 
     papers: tuple[str, ...]
@@ -66,6 +67,7 @@ class LedgerRecipe(Recipe):
     evaluations: dict[str, EvaluationNote]
     methods: dict[str, dict[str, Any]]
     arms: dict[str, ArmNote]
+    left_out: dict[str, str] = {}
 
     def recipe_of(self, arm: str) -> dict[str, Any]:
         """The whole recipe of an arm."""
@@ -87,6 +89,7 @@ def ledger_recipe(study: "Study") -> LedgerRecipe:
         },
         methods={e.method: _own(e) for e in study.encoders},
         arms={e.name: _arm(e, study, data) for e in study.encoders},
+        left_out={name: "; ".join(reasons) for name, reasons in study.left_out.items()},
     )
 
 

@@ -41,6 +41,11 @@ class Desk:
     scores: pd.DataFrame
     differences: pd.DataFrame
 
+    def absent(self, paper: str) -> str:
+        """Why no score of ours is here."""
+        reason = self.recipe.left_out.get(paper)
+        return f"no such arm and score in this study{f'; not here: {reason}' if reason else ''}"
+
     def found(self, answer: Answer, paper: Paper, every: bool = False) -> pd.DataFrame:
         """Our scores that answer."""
         return found_scores(answer, self.recipe, self.scores, _archive(answer, paper), every)
@@ -135,7 +140,7 @@ def _not_run(why: str) -> dict[str, Any]:
 def _cell(cell: Mapping[Any, Any], answer: Answer, paper: Paper, desk: Desk) -> dict[str, Any]:
     found = desk.found(answer, paper)
     if not len(found):
-        return _not_run("no such arm and score in this study")
+        return _not_run(desk.absent(cell["paper"]))
     own = found.iloc[0]
     ours = {key: float(own[key]) * answer.scale for key in ("value", "low", "high", "sd")}
     if answer.timed:
@@ -185,7 +190,7 @@ def _claim(claim: Claim, paper: Paper, desk: Desk) -> dict[str, Any]:
     than = paper.always.joined(claim.than) if claim.than else None
     sides = [desk.found(side, paper, every=claim.than is None) for side in (ours, than) if side]
     if not all(map(len, sides)):
-        return {**blank, "why": "no such arm and score in this study"}
+        return {**blank, "why": desk.absent(claim.paper)}
     numbers = _difference(sides, (ours, than), desk) if than else _score(sides[0]["value"] * ours.scale, claim)
     stands = [desk.stands_on(side.iloc[0], asked, paper)
               for side, asked in zip(sides, (ours, than), strict=False) if asked]  # fmt: skip

@@ -205,6 +205,7 @@ def _collection(collection: "AnyCollection") -> CollectionNote:
             f"{', '.join(dict.fromkeys(PRODUCTS[layer].dataset for layer in collection.from_earth_engine))} by Google "
             "Earth Engine"
             + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers)
+            + "".join(f", your own labels {Path(file).name} ({name})" for name, file in collection.files.items())
             + "."
             + (f" Context: {' and '.join(source.title for source in context)}." if context else ""),
             licence="; ".join(dict.fromkeys(licences)),

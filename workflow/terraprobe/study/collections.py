@@ -25,6 +25,7 @@ class Collection(Recipe):
         chip_px: chip side in pixels of 10 m.
         split: how its chips are divided.
         leakage_limit: figures of the leakage audit beyond which the run stops before any test score.
+        group: encoders of the same group alone see it; none: those of none.
     """
 
     one_source: ClassVar[bool] = True
@@ -38,6 +39,7 @@ class Collection(Recipe):
     chip_px: int = Field(64, ge=8, le=2048)
     split: SplitRule
     leakage_limit: LeakageLimit = LeakageLimit()
+    group: str = ""
 
     @field_validator("modalities", "labels")
     @classmethod

@@ -56,6 +56,7 @@ class EncoderEntry(Recipe):
             seeds the same one, or its only one. Of `bioclim_supervised` and `sscl` alone.
         weights: a file of published weights that it starts from; of `rsbyol` and `sscl` alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
+        group: it sees collections of the same group alone; none: those of none.
     """
 
     name: Name
@@ -68,6 +69,7 @@ class EncoderEntry(Recipe):
     start: str = ""
     weights: PublishedWeights | None = None
     recipe: dict[str, Any] = {}
+    group: str = ""
 
     @field_validator("name", "arm")
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from terraprobe.errors import TerraprobeError
 from terraprobe.explain import explain
+from terraprobe.study.together import StudyList, put_together
 from terraprobe.study.whole import Study
 
 
@@ -22,10 +23,24 @@ def parse_study(content: Any, where: str) -> Study:
     Raises:
         TerraprobeError: it does not fit; says every key that is wrong.
     """
+    if isinstance(content, dict) and "studies" in content:
+        content = _put_together(content, where)
     try:
         return Study.model_validate(content)
     except ValidationError as error:
         raise TerraprobeError(f"{where}: {explain(error, Study)}") from error
+
+
+def _put_together(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """One study of the files that `studies` lists."""
+    try:
+        listed = StudyList.model_validate(content)
+    except ValidationError as error:
+        raise TerraprobeError(f"{where}: {explain(error, StudyList)}") from error
+    try:
+        return put_together(listed, [(file, read_yaml(Path(file).expanduser())) for file in listed.studies])
+    except TerraprobeError as error:
+        raise TerraprobeError(f"{where}: {error}") from error
 
 
 def load_study(path: Path) -> Study:
@@ -75,4 +90,7 @@ def check_command(argv: list[str]) -> int:
         f"{len(study.evaluations)} evaluations: fits",
         file=sys.stdout,
     )
+    for name, reasons in study.left_out.items():
+        for reason in reasons:
+            print(f"  not run: {name}: {reason}")
     return 0

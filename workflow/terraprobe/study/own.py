@@ -8,11 +8,11 @@ from pydantic import Field, field_validator, model_validator
 
 from terraprobe.acquire.folder import list_geotiffs
 from terraprobe.archives import ARCHIVES, REGIONS, ArchiveName, layer_folder, watched
-from terraprobe.classmap import ClassMap, label_layer
 from terraprobe.modalities import LABELS, MODALITIES, LabelLayer
 from terraprobe.study.area import AreaCollection
 from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
-from terraprobe.study.names import Name, check_names
+from terraprobe.study.names import check_names
+from terraprobe.study.ownlabels import OwnClasses
 
 
 class OwnFiles(Collection):
@@ -83,7 +83,7 @@ _CONTEXT_HINTS = {
 }
 
 
-class FolderCollection(OwnFiles):
+class FolderCollection(OwnClasses, OwnFiles):
     """A folder of your own GeoTIFFs, one sub-folder for each modality and label layer, in any CRS.
 
     Attributes:
@@ -91,8 +91,6 @@ class FolderCollection(OwnFiles):
         folders: modality or label layer to its sub-folder, where that has another name.
         bands: modality to the names of its files' bands in their order, where the files do not name them.
         offset_dn: modality to what is added to every DN (-1000 for Sentinel-2 of baseline 04.00 and later).
-        labels: label layers to cut, names of the label table or of `classes`.
-        classes: own label layers: name to `nodata` and `codes`, which maps each code to a class name.
         licence: of the files, for the report.
         block_chips: side of a spatial block, the unit of the bootstrap, in chips of one tile.
     """
@@ -101,31 +99,22 @@ class FolderCollection(OwnFiles):
     folders: dict[str, str] = {}
     bands: dict[str, list[str]] = {}
     offset_dn: dict[str, int] = {}
-    classes: dict[Name, ClassMap] = {}
     licence: str = ""
     block_chips: int = Field(2, ge=1)
 
     @field_validator("modalities")
     @classmethod
-    def _known(cls, names: list[str], info: Any) -> list[str]:
+    def _fixed(cls, names: list[str]) -> list[str]:
         check_names(names, [m.name for m in MODALITIES.values() if not m.variable], why="in a folder of GeoTIFFs")
         return names
 
     @model_validator(mode="after")
     def _names_fit(self) -> "FolderCollection":
-        taken = [name for name in self.classes if name in MODALITIES or name in LABELS]
-        if taken:
-            raise ValueError(f"classes: {taken[0]} is a layer that terraprobe knows; give your own layer another name")
         check_names(self.labels, [*(name for name in LABELS if name != "osm"), *self.classes], "labels")
-        check_names(self.classes, self.labels, "classes", "listed in labels")
         check_names(self.folders, [*self.modalities, *self.labels], "folders", "modalities and labels")
         check_names(self.bands, self.modalities, "bands", "modalities")
         optical = [name for name in self.modalities if MODALITIES[name].unit == "reflectance"]
         check_names(self.offset_dn, optical, "offset_dn", "modalities of reflectance")
-        values = [value for layer in self.label_layers for value in layer.values]
-        twice = [value for value in values if values.count(value) > 1]
-        if twice:
-            raise ValueError(f"classes: two label layers would both give {twice[0]}; rename a layer or a class")
         for name, bands in self.bands.items():
             missing = [band for band in MODALITIES[name].bands if band not in bands]
             if missing or len(set(bands)) < len(bands):
@@ -158,12 +147,6 @@ class FolderCollection(OwnFiles):
         """GeoTIFFs by layer, sorted by name."""
         return {name: [str(f) for f in list_geotiffs(self.folder(name))] for name in (*self.modalities, *self.labels)}
 
-    @property
-    def label_layers(self) -> list[LabelLayer]:
-        """What its label layers are."""
-        found = [label_layer(name, self.classes.get(name)) for name in self.labels]
-        return [layer for layer in found if layer is not None]
-
     def index_recipe(self, layer: str) -> dict[str, Any]:
         """What `index_folder` needs to know of a layer."""
         return {
@@ -173,10 +156,6 @@ class FolderCollection(OwnFiles):
             "offset_dn": self.offset_dn.get(layer),
             **self.own_classes(layer),
         }
-
-    def own_classes(self, layer: str) -> dict[str, Any]:
-        """Classes of an own label layer as a stage's recipe takes them; nothing for any other layer."""
-        return {"classes": self.classes[layer].model_dump(mode="json")} if layer in self.classes else {}
 
     def grid_area(self) -> dict[str, Any]:
         """What `lay_grid` needs to know."""

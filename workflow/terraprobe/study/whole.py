@@ -44,6 +44,7 @@ class Study(Recipe):
         encoders: what is pretrained.
         evaluations: what is measured.
         pools: evaluations whose comparisons are also made as one.
+        left_out: what a list of studies lacks here and why, by study; terraprobe writes it where it puts them together.
     """
 
     study: Name
@@ -56,6 +57,7 @@ class Study(Recipe):
     encoders: list[EncoderEntry] = Field(min_length=1)
     evaluations: list[AnyEvaluation] = Field(min_length=1)
     pools: list[Pool] = []
+    left_out: dict[str, list[str]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -216,6 +218,8 @@ class Study(Recipe):
 
     def can_embed(self, encoder: EncoderEntry, collection: Collection) -> bool:
         """Whether it has chips of a size for it, a tower's modality, and context where the encoder takes it."""
+        if encoder.group != collection.group:
+            return False
         towers = encoder.full_recipe.towers.values()
         sees = self._fits(encoder, collection) and any(t.modality in collection.modalities for t in towers)
         if not encoder.takes_context:
@@ -281,7 +285,7 @@ class Study(Recipe):
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
         encoder = self.encoder(name)
-        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start", "weights"})
+        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start", "weights", "group"})
         if encoder.weights is not None:
             content["layout"] = encoder.weights.layout
         if encoder.supervised:
