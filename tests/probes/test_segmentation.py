@@ -146,6 +146,7 @@ def test_pictures_are_those_of_the_counts(land, linear):
     for (t, c), pixels in own.items():
         assert ((truth == t) & (called == c)).sum() == pixels
     assert maps["best"].tolist() == ["s2", ""]
+    assert maps["features"].shape[0] == 3 and maps["features"].shape[-1] == 3 and np.ptp(maps["features"]) > 0
 
 
 def test_a_linear_head_leaves_the_encoder_and_fine_tuning_does_not(land, auto, linear, tmp_path):

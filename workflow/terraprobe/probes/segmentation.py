@@ -18,6 +18,7 @@ from terraprobe.encoders import Encoder, with_twins
 from terraprobe.errors import TerraprobeError
 from terraprobe.land import Land
 from terraprobe.probes.confusion import SCORES, overall_scores
+from terraprobe.probes.feature_pictures import COLOURS, principal_colours
 from terraprobe.probes.inits import TRAINED
 from terraprobe.probes.labelled_pixels import LabelledLand, count_pixels
 from terraprobe.probes.segmentation_fit import (
@@ -25,6 +26,7 @@ from terraprobe.probes.segmentation_fit import (
     ProbeRecipe,
     Unit,
     View,
+    batches,
     fit,
     seen_by,
     sight_of,
@@ -112,7 +114,8 @@ def segment_chips(
             classes; no row where there are none.
         maps: NumPy archive of a few test chips: `chip_ids` (n,), `truth` (n, y, x), `called` (probe, n, y, x), 255 =
             not known, and of each probe `inits`, `towers`, `bands`; largest size, first draw. `best`: tower and band
-            that the selection calls so.
+            that the selection calls so. `features` (n, h, w, 3): principal components of its features as colours, of an
+            encoder that stays as it is; none of one that is fine-tuned, or has fewer than three features.
         model: safetensors of the selection's best probe, first draw: tower and head.
         model_card: JSON: what it is, for `terraprobe map`.
 
@@ -142,6 +145,7 @@ def segment_chips(
                 if repeat == 0 and choice["size"] == best["size"]:
                     pictures.add(init, fitted)
                 if repeat == 0 and choice == best:
+                    pictures.keep_features(fitted)
                     write_model(model, model_card, fitted, recipe, choice)
     if not tables:
         raise TerraprobeError(
@@ -212,11 +216,19 @@ class _Pictures:
         self.rows = common[order[: probed.recipe.shown]]
         self._probed = probed
         self._found: list[tuple[str, Unit, NDArray[np.uint8]]] = []
+        self._features = np.empty((0, 0, 0, COLOURS), np.uint8)
 
     def add(self, init: str, fitted: Fitted) -> None:
         """Keep what a probe calls them: the trained encoder's, and the first twin's."""
         if len(self.rows) and init in (TRAINED, "random-0"):
             self._found.append((init, fitted.view.unit, fitted.call(self.rows)))
+
+    def keep_features(self, fitted: Fitted) -> None:
+        """Keep what the encoder gives before the head, where it stays as it is."""
+        if fitted.frozen and fitted.channels >= COLOURS and len(self.rows):
+            with torch.no_grad():
+                parts = [fitted.view.features(part) for part in batches(self.rows, fitted.view.batch)]
+            self._features = principal_colours(torch.cat(parts))
 
     def arrays(self, best: Choice) -> dict[str, NDArray[Any]]:
         """What is kept, and which tower and band of it validation chose."""
@@ -226,6 +238,7 @@ class _Pictures:
         truth = self._probed.labelled.truth(self.rows)
         return {
             "best": np.array([best["tower"], best["band"]], str),
+            "features": self._features,
             "chip_ids": self._probed.ids[self.rows], "truth": truth, "called": called,
             "inits": np.array([init for init, *_ in self._found], str),
             "towers": np.array([unit.tower for _, unit, _ in self._found], str),

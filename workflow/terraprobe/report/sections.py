@@ -29,6 +29,7 @@ from terraprobe.report.contrasts import draw_differences
 from terraprobe.report.costs import cost_table
 from terraprobe.report.curves import draw_curves
 from terraprobe.report.drawing import Gallery, Picture, house_style
+from terraprobe.report.featurepictures import draw_features
 from terraprobe.report.inputs import Collection, TrainedEncoder, by_arm
 from terraprobe.report.leakage import draw_leakage, leakage_sentences
 from terraprobe.report.ledger import claims_table, ledger_sentences, ledger_table, verdict_counts
@@ -250,6 +251,7 @@ def segmentations(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
         with house_style():
             drawn = [
                 *draw_predictions(collection, note, encoders, maps, gallery),
+                *draw_features(collection, note, encoders, maps, gallery),
                 *draw_scarcity(note, points, gallery),
                 *draw_class_scores(note, material.segmentation_classes, gallery),
             ]
