@@ -34,8 +34,9 @@ DOWNLOADS = "resources/downloads"
 ENVIRONMENT = "../../envs/terraprobe.yaml"
 NAMES = {c.name: c for c in STUDY.collections}
 
-# On a machine without a GPU the trainings share the cores; with GPUs each takes one.
-workflow.global_resources.setdefault("gpu", count_gpus() or workflow.cores or 1)
+# On a machine without a GPU the trainings share the cores; with GPUs each takes one. `workflow.cores` raises where no cores
+# are given, as for --unlock.
+workflow.global_resources.setdefault("gpu", count_gpus() or workflow.resource_settings.cores or 1)
 # A project may have 40 requests on their way to Earth Engine at once; each of its jobs has four (REQUESTS_AT_ONCE).
 workflow.global_resources.setdefault("earthengine", 8)
 
