@@ -90,7 +90,8 @@ def test_own_fields_become_a_study_of_all_methods(capsys):
     assert set(study.evaluations[0].tasks) == {"crop_winter_wheat", "crop_maize", "crop_ol_raps"}
     said = capsys.readouterr().out
     text = Path("mine.yaml").read_text()
-    for words in ("no coherence: ASF was not asked", "no climate as context", "no GPU"):
+    assert study.encoder("bioclim").full_recipe.conditioning == "cbn"
+    for words in ("no coherence: ASF was not asked", "no GPU"):
         assert words in said and words in text
 
 

@@ -44,8 +44,6 @@ class Choices:
         notes = [*self.inputs.notes, *self.ground.notes]
         if self.own and self.own.note:
             notes.append(self.own.note)
-        if any(method.startswith("bioclim") for method in self.methods):
-            notes.append("no climate as context: an area's collection has none yet; bioclim is plain (no conditioning)")
         if self.own is None and any(month[:4] != "2020" for month in self.inputs.months):
             notes.append(
                 "no WorldCover of these dates: the map of 2020 stands in; what changed since is labelled wrong"

@@ -27,6 +27,8 @@ _LEARN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     "rsbyol": {"width": 8, "blocks": [1, 1, 1, 1], "lr": 0.05, "val_batches": 4},
     "simsiam": {"features": 4, "width": 8, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 32,
                 "aspp_rates": [1, 2, 3], "projection": 128, "hidden": 32, "val_batches": 4},
+    "pixif": {"features": 4, "width": 8, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 32,
+              "aspp_rates": [1, 2, 3], "projection": 32, "superpixel_px": 8, "val_batches": 4},
     "sscl_unifeat": {"features": 4, "projection": 16, "lr": 3e-3, "val_batches": 4},
     "sscl": {"features": 4, "width": 8, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 32,
              "aspp_rates": [1, 2, 3], "lr": 1e-3, "val_batches": 4},
@@ -53,6 +55,8 @@ def encoders(chosen: Choices) -> list[dict[str, Any]]:
 def _entry(method: str, chosen: Choices, more: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     machine, chip_px, train = chosen.machine, chosen.ground.chip_px, chosen.ground.train
     recipe: dict[str, Any] = {"towers": _towers(method, chosen)}
+    if method.startswith("bioclim"):
+        recipe["conditioning"] = "cbn"
     if method == "sscl_unifeat":
         recipe["crop_px"] = [chip_px * 3 // 8, chip_px // 2]
     if method == "clip3" and (not machine.gpus or chip_px < LARGE_CHIP_PX):
@@ -88,7 +92,7 @@ def evaluations(chosen: Choices) -> list[dict[str, Any]]:
 
     if methods != ["bioclim_supervised"]:
         measure("few_labels", "forest", tasks=own or ["croplands", "water"], sizes=sizes, repeats=5)
-    if joint := [method for method in methods if method in ("sscl", "simsiam")]:
+    if joint := [method for method in methods if method in ("sscl", "simsiam", "pixif")]:
         steps = {} if chosen.machine.gpus else {"steps": 300, "lrs": [0.1, 0.01]}
         measure("pixels", "segmentation", label=layer, encoders=joint, sizes=sizes[-2:], repeats=2, **steps)
     if "rsbyol" in methods:

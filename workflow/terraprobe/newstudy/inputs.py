@@ -76,7 +76,7 @@ def choose_inputs(methods: list[str], months: list[str], coherence: int | None) 
         modalities += [tower["modality"] for tower in towers.values()]
     if any(method != "clip3" for method in methods):
         modalities.append(optical)
-    if any(method in methods for method in ("rsbyol", "sscl", "simsiam")):
+    if any(method in methods for method in ("rsbyol", "sscl", "simsiam", "pixif")):
         modalities.append("s1_grd")
     mask = "cloud_score" if months[-1] >= FIRST_CLOUD_SCORE_MONTH else "qa60"
     held = [name for name in MODALITIES if name in modalities]
