@@ -221,7 +221,7 @@ function ground(about, a, b) {
 }
 
 function ramp(low, high, title) {
-  const text = (v) => String(+v.toPrecision(2));
+  const text = (v) => (v && Math.abs(v) < 1e-3 ? v.toExponential(0) : String(+v.toPrecision(2)));
   const bar = make("i", { className: "ramp", style: `background:linear-gradient(to right,${valueColours().join(",")})` });
   return make("span", {}, `${title}: ${text(low)}`, bar, `${text(high)} or more`);
 }
