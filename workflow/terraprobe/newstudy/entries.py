@@ -59,6 +59,8 @@ def _entry(method: str, chosen: Choices, more: Mapping[str, Any] = MappingProxyT
         recipe["conditioning"] = "cbn"
     if method == "sscl_unifeat":
         recipe["crop_px"] = [chip_px * 3 // 8, chip_px // 2]
+    if method == "pixif" and chip_px < 64:
+        recipe["output_stride"] = 8  # its views are halves of a chip
     if method == "clip3" and (not machine.gpus or chip_px < LARGE_CHIP_PX):
         recipe["patch_px"] = 8
     if not machine.gpus:
