@@ -73,6 +73,18 @@ def test_byols_features_label_the_pixels_of_test_chips(results):
     assert trained.groupby("band")["pixels"].sum().le(59 * 32 * 32).all() and trained["pixels"].gt(0).all()
 
 
+def test_both_sensors_at_once_label_the_pixels_of_test_chips(results):
+    first = sha256_file(results / "encoders/unifeat/encoder.safetensors")
+    assert read_json(results / "encoders/sscl/card.json")["start"] == {"unifeat": first}
+    called = pd.read_parquet(results / "segmentation/pixels/sscl.parquet").query("init == 'trained'")
+    assert set(called["tower"]) == {"concat"} and (called["n_train"] == 98).all()
+    assert called["sees"].unique().tolist() == ["s1_grd: VV, VH; s2_l2a: B02, B04, B08"]
+    scores = pd.read_parquet(results / "segmentation/pixels.parquet")
+    assert {"byol", "sscl"} <= set(scores["arm"])
+    page = (results / "report/index.html").read_text()
+    assert 'id="fig-segmentation-pixels-maps"' in page and 'id="fig-segmentation-pixels-features"' in page
+
+
 def test_the_page_calls_the_collection_real_and_the_readers_own(results):
     page = (results / "report/index.html").read_text()
     assert "A folder of your own GeoTIFFs: 4 of s2_l2a, 4 of s1_grd, 4 of lulc." in page
