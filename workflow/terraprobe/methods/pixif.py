@@ -121,6 +121,7 @@ class Pixif(JointMethod):
         from torch.nn import functional as F  # noqa: N812
 
         from terraprobe.models.superpixels import superpixels
+        from terraprobe.ranks import gather_rows
 
         images = self.images(batch)
         side = images.shape[-1]
@@ -130,7 +131,7 @@ class Pixif(JointMethod):
             self.encoder.pixels(images_of)
             for images_of in (_at(images, down, across), images[:, :, margin : margin + view, margin : margin + view])
         ]
-        one, two = (F.normalize(self.image_head(m.mean(dim=(2, 3))).float(), dim=1) for m in maps)
+        one, two = (gather_rows(F.normalize(self.image_head(m.mean(dim=(2, 3))).float(), dim=1)) for m in maps)
         labels = superpixels(images[:, self._seen], self.recipe.superpixel_px)
         patches = self._patches(maps, _at(labels[:, None], down, across)[:, 0], down - margin, across - margin)
         return self._contrast(one, two) + self._contrast(*patches)
@@ -157,7 +158,7 @@ class Pixif(JointMethod):
     def _patches(
         self, maps: "list[Tensor]", labels: "Tensor", down: "Tensor", across: "Tensor"
     ) -> "tuple[Tensor, Tensor]":
-        """Means over the superpixels that both views see, (N, D) of each.
+        """Means over the superpixels of all ranks that both views see, (N, D) of each.
 
         Args:
             maps: last features of both views.
@@ -169,6 +170,7 @@ class Pixif(JointMethod):
 
         from terraprobe.models.segmenter import full_size
         from terraprobe.models.superpixels import segment_means
+        from terraprobe.ranks import gather_rows
 
         view = labels.shape[-1]
         one, two = (F.normalize(full_size(self.pixel_head(m).float(), view), dim=1) for m in maps)
@@ -177,6 +179,7 @@ class Pixif(JointMethod):
         two = _at(two, down.clamp(0, view - 1), across.clamp(0, view - 1))
         count = (self.chip_px // self.recipe.superpixel_px) ** 2
         (first, pixels), (second, _) = (segment_means(f, labels, count, both) for f in (one, two))
+        first, second, pixels = (gather_rows(rows) for rows in (first, second, pixels))
         seen = pixels > 0
         return first[seen], second[seen]
 
