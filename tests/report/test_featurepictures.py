@@ -39,7 +39,7 @@ def test_encoders_with_features_stand_below_the_images_of_chips_that_all_have(co
     gallery = Gallery(tmp_path / "figures")
     with house_style():
         (picture,) = draw_features(collection, NOTE, [encoder("one"), encoder("two")], found, gallery)
-    assert gallery.names == ["segmentation-cover-features"]
+    assert list(gallery.captions) == ["segmentation-cover-features"]
     assert "Last features of 2 test chips of Land as colours; rows: one, two." in picture.svg
     assert "simulated" in picture.caption
 
