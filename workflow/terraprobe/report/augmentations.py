@@ -26,9 +26,7 @@ def draw_views(encoder: TrainedEncoder, found: Mapping[str, NDArray[Any]], galle
     for number, (plain, after) in enumerate(zip(found["plain"], found["augmented"], strict=True)):
         which = ("First", "Second")[number]
         pairs = [_shown(*images) for images in zip(plain, after, strict=True)]
-        bands = ", ".join(found["bands"][number])
-        few = f": {bands}" if plain.shape[1] == 1 else ""
-        rows.append(Row(f"{which} view{few}", [before for before, _ in pairs]))
+        rows.append(Row(f"{which} view", [before for before, _ in pairs]))
         rows.append(Row("augmented", [augmented for _, augmented in pairs]))
     figure = draw_rows(rows, f"Two views of a chip, {encoder.note.name}")
     drawn = "; ".join(" against ".join(pair) for pair in zip(*found["bands"].tolist(), strict=True))
