@@ -113,6 +113,23 @@ def _arms(table: pd.DataFrame, recipe: ClassPoolRecipe) -> dict[str, tuple[float
     return found
 
 
+def over_evaluations(compared: pd.DataFrame, apart: pd.DataFrame, pair: list[str]) -> pd.DataFrame:
+    """Differences of a pool with what its evaluations say of each.
+
+    Args:
+        compared: a row for each pair.
+        apart: rows of the same pairs in every single evaluation.
+        pair: columns that name one.
+
+    Returns:
+        `compared` with `spread`, the standard deviation of a difference over evaluations, and `n_better`, how many of
+        these have it above 0.
+    """
+    gaps = apart.groupby(pair)["difference"]
+    each = pd.DataFrame({"spread": gaps.std(ddof=1), "n_better": gaps.agg(lambda gap: int((gap > 0).sum()))})
+    return compared.merge(each.reset_index(), on=pair, how="left")
+
+
 def equal_within(low90: float, high90: float, margin: float | None) -> str:
     """What a 90 % interval says of two arms, one of `EQUAL`."""
     if margin is None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.probes.class_pools import equal_within
+from terraprobe.probes.class_pools import equal_within, over_evaluations
 from terraprobe.probes.mlp_lines import PLACE, compare_lines, stacked
 from terraprobe.stage import Ins, Out, Recipe, progress
 
@@ -52,9 +52,7 @@ def pool_mlp(*, samples: Ins, recipe: MlpPoolRecipe, pooled: Out) -> None:
     lines = _mean(worlds, samples)
     compared = compare_lines(lines)
     apart = pd.concat([compare_lines(world) for world in worlds], ignore_index=True)
-    gaps = apart.groupby(list(_PAIR))["difference"]
-    each = pd.DataFrame({"spread": gaps.std(ddof=1), "n_better": gaps.agg(lambda gap: int((gap > 0).sum()))})
-    table = compared.merge(each.reset_index(), on=list(_PAIR), how="left")
+    table = over_evaluations(compared, apart, list(_PAIR))
     margin = np.nan if recipe.margin is None else recipe.margin
     n_blocks = sum(int(world["n_blocks"].iloc[0]) for world in worlds)
     equal = [equal_within(low, high, recipe.margin) for low, high in zip(table["low90"], table["high90"], strict=True)]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
-from terraprobe.probes.class_pools import equal_within
+from terraprobe.probes.class_pools import equal_within, over_evaluations
 from terraprobe.probes.segmentation_lines import Arm, Line, compare_lines
 from terraprobe.stage import Ins, Out, Recipe, progress
 
@@ -54,10 +54,9 @@ def pool_segmentation(*, samples: Ins, recipe: SegmentationPoolRecipe, pooled: O
     tables = [table.assign(arm=table["arm"].replace(recipe.entries)) for table in tables]
     worlds = [_lines(table) for table in tables]
     compared = compare_lines(_mean(worlds, samples))
-    gaps = pd.concat([compare_lines(world) for world in worlds], ignore_index=True).groupby(_PAIR)["difference"]
-    each = pd.DataFrame({"spread": gaps.std(ddof=1), "n_better": gaps.agg(lambda gap: int((gap > 0).sum()))})
+    apart = pd.concat([compare_lines(world) for world in worlds], ignore_index=True)
     learnt = pd.concat(tables).groupby(_ARM)["n_train"].max().reset_index()
-    table = compared.merge(each.reset_index(), on=_PAIR, how="left").merge(learnt, on=_ARM, how="left")
+    table = over_evaluations(compared, apart, _PAIR).merge(learnt, on=_ARM, how="left")
     counted = {key: sum(int(own[key].iloc[0]) for own in tables) for key in ("n_test", "n_blocks")}
     equal = [equal_within(low, high, recipe.margin) for low, high in zip(table["low90"], table["high90"], strict=True)]
     margin = np.nan if recipe.margin is None else recipe.margin

@@ -10,7 +10,7 @@ from terraprobe.probes.classes import MAJORITY
 from terraprobe.report.drawing import BLUE, INK, MUTED, PAPER, RULE, Gallery, Picture, themed_figure
 from terraprobe.report.notes import ClassPoolNote
 from terraprobe.report.results import VERDICTS, verdict
-from terraprobe.report.tables import DIFFERENCE, OVER_EVALUATIONS, Column, Table, score, signed
+from terraprobe.report.tables import DIFFERENCE, OVER_EVALUATIONS, Column, Table, margin_columns, score, signed
 from terraprobe.statistics import MIN_BLOCKS
 
 _ROW_IN = 0.24
@@ -102,11 +102,6 @@ def draw_class_pool(note: ClassPoolNote, rows: pd.DataFrame, gallery: Gallery) -
 
 def class_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:
     """Every two arms of a pool."""
-    equal = (
-        Column("low90", "90 % from", signed, number=True),
-        Column("high90", "to", signed, number=True),
-        Column("equal", f"within ±{note.margin:g}"),
-    ) if note.margin is not None else ()  # fmt: skip
     columns = (
         Column("arm", "model", filter=True),
         Column("data", "data"),
@@ -114,7 +109,7 @@ def class_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:
         Column("rival", "against", lambda name: "majority class" if name == MAJORITY else name, filter=True),
         Column("rival_value", "its accuracy", score, number=True),
         *DIFFERENCE,
-        *equal,
+        *margin_columns(note.margin),
         *OVER_EVALUATIONS,
     )
     caption = "Mean paired differences of test accuracy over the evaluations of this pool; p corrected over all rows."

@@ -11,7 +11,7 @@ from terraprobe.report.drawing import BLUE, INK, MUTED, PAPER, RULE, Gallery, Pi
 from terraprobe.report.notes import ClassPoolNote
 from terraprobe.report.results import VERDICTS, verdict
 from terraprobe.report.segmentation import METRIC_TITLES, largest, model_title
-from terraprobe.report.tables import DIFFERENCE, OVER_EVALUATIONS, Column, Table, score, signed, whole
+from terraprobe.report.tables import DIFFERENCE, OVER_EVALUATIONS, Column, Table, margin_columns, score, signed, whole
 from terraprobe.statistics import MIN_BLOCKS
 
 _ROW_IN = 0.2
@@ -115,11 +115,6 @@ def _pair_title(row: Mapping[Hashable, Any]) -> str:
 
 def pixel_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:
     """Every pooled comparison."""
-    equal = (
-        Column("low90", "90 % from", signed, number=True),
-        Column("high90", "to", signed, number=True),
-        Column("equal", f"within ±{note.margin:g}"),
-    ) if note.margin is not None else ()  # fmt: skip
     columns = (
         Column("model", "model", filter=True),
         Column("data", "data"),
@@ -130,7 +125,7 @@ def pixel_pool_table(note: ClassPoolNote, rows: pd.DataFrame) -> Table:
         Column("against", "against", filter=True),
         Column("rival_value", "its value", score, number=True),
         *DIFFERENCE,
-        *equal,
+        *margin_columns(note.margin),
         *OVER_EVALUATIONS,
     )
     caption = "Mean paired differences over the evaluations of this pool; p over the rivals of one probe, by metric."

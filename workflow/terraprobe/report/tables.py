@@ -182,3 +182,14 @@ OVER_EVALUATIONS = (
     Column("verdict", "verdict", css="@value"),
 )
 """What stands beside a difference over the evaluations of a pool."""
+
+
+def margin_columns(margin: float | None) -> tuple[Column, ...]:
+    """What says whether two arms of a pool are equal within a margin; nothing where none was given."""
+    if margin is None:
+        return ()
+    return (
+        Column("low90", "90 % from", signed, number=True),
+        Column("high90", "to", signed, number=True),
+        Column("equal", f"within ±{margin:g}"),
+    )
