@@ -96,3 +96,17 @@ def test_linked_files_exist(repository):
     for page in [repository / "README.md", *(repository / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+def test_every_table_and_figure_of_the_papers_names_files_that_the_report_writes(repository):
+    """Each name in the table is, but for what stands in angle brackets, a name in the report's code."""
+    section = (repository / "docs/methods.md").read_text().split("### Where each table and figure")[1].split("\n#")[0]
+    names = [
+        name for line in section.splitlines() if line.startswith("|") for name in re.findall(r"`([a-z]+-<.*?>?)`", line)
+    ]
+    assert len(names) > 20
+    code = "".join(path.read_text() for path in (repository / "workflow/terraprobe/report").glob("*.py"))
+    parts = {name: [part for part in re.split(r"<\w+>", name) if part] for name in names}
+    for name, fixed in parts.items():
+        pattern = r"\{[^}\"]+\}".join(re.escape(part) for part in fixed)
+        assert re.search(rf'f"{pattern}', code), f"{name}: the report writes no such file"

@@ -161,7 +161,7 @@ def gap(evaluation, arm, rival, difference, half, **place):
             for init, value in ((UNTRAINED, -0.5), (TRAINED, difference))]  # fmt: skip
 
 
-def claims_of(recipe):
+def claims_of_rsbyol(recipe):
     """What the claims of `rsbyol` come to where the full study found some of what they say."""
     over = {"n_shots": 0, "group": "all", "view": "", "class_name": ""}
     mlps = [
@@ -187,13 +187,16 @@ def claims_of(recipe):
     wide = gap("dfc2020_bands", "rsbyol1_b64", "rsbyol1", 0.008, 0.002, metric="miou", tower="", band="mean", size=900,
                stratum="")  # fmt: skip
     scores = (pd.DataFrame(mlps), pd.DataFrame(pixels), pd.DataFrame(water))
-    desk = desk_of(recipe, scores, differences=(pd.DataFrame(pairs), pd.DataFrame(wide)))
+    return claims_of_desk(desk_of(recipe, scores, differences=(pd.DataFrame(pairs), pd.DataFrame(wide))))
+
+
+def claims_of_desk(desk):
     said = read_claims(REPOSITORY / "resources/published_claims.yaml", PAPERS)
     return judge_claims(said, PAPERS, desk).set_index("id")
 
 
 def test_claims_in_words_are_told_from_paired_differences_of_the_same_view(recipes):
-    told = claims_of(recipes["rsbyol"])
+    told = claims_of_rsbyol(recipes["rsbyol"])
     assert told.loc["sar_helps", ["verdict", "rival", "holds"]].tolist() == ["reproduced", "rsbyol1_ms", "yes"]
     assert told.loc["sar_helps", ["value", "low", "high"]].tolist() == pytest.approx([0.05, 0.03, 0.07])
     assert told.loc["batch_helps_segmentation", "verdict"] == "reproduced"
@@ -204,3 +207,35 @@ def test_claims_in_words_are_told_from_paired_differences_of_the_same_view(recip
     assert told.loc["single_band_92", ["value", "holds"]].tolist() == [0.95, "yes"]
     assert told.loc["above_imagenet", "why"] == "no such arm and score in this study"
     assert told.loc["scratch_equal", "verdict"] == "not run"
+
+
+def test_the_claims_of_sscl_are_told_by_protocol_and_rival(recipes):
+    """Two sizes of labels were never paired: their difference is shown, and no verdict given."""
+    pixels = [
+        row
+        for where, arm, value, size in [
+            ("linear", "sscl", 0.25, 0), ("linear", "pixif", 0.35, 0), ("linear", "random", 0.19, 0),
+            ("finetune", "sscl", 0.50, 0), ("finetune", "sscl", 0.44, 1000), ("finetune", "random", 0.45, 0),
+            ("finetune", "simsiam", 0.46, 0), ("finetune", "pixif", 0.38, 0),
+        ]
+        for row in pixel(where, arm, "miou", value, tower="concat", size=size)
+    ]  # fmt: skip
+    place = {"metric": "miou", "tower": "concat", "band": "", "size": 0, "stratum": ""}
+    differences = pd.DataFrame([
+        *gap("linear", "sscl", "pixif", -0.10, 0.02, **place),
+        *gap("finetune", "sscl", "pixif", 0.12, 0.02, **place),
+        *gap("finetune", "sscl", "simsiam", 0.04, 0.05, **place),
+        *gap("finetune", "random", "sscl", -0.05, 0.01, **place),
+        *gap("finetune", "random", "sscl", 0.30, 0.01, **{**place, "size": 1000}),
+    ])  # fmt: skip
+    scores = (pd.DataFrame(), pd.DataFrame(pixels), pd.DataFrame(columns=["stratum", "arm", "evaluation", "init"]))
+    told = claims_of_desk(desk_of(recipes["sscl"], scores, differences=(pd.DataFrame(), differences)))
+    assert told.loc["pixif_wins_linear", ["verdict", "rival"]].tolist() == ["reproduced", "sscl, concat, linear"]
+    assert told.loc["pixif_wins_linear", "value"] == pytest.approx(10)  # points
+    assert told.loc["sscl_wins_fine_tuning_pixif", "verdict"] == "reproduced"
+    assert told.loc["sscl_wins_fine_tuning_simsiam", ["verdict", "holds"]].tolist() == ["not reproduced", "no"]
+    random = told.loc["sscl_wins_fine_tuning_random"]
+    assert random[["value", "low", "high"]].tolist() == pytest.approx([5, 4, 6])
+    assert told.loc["sscl_wins_fine_tuning_imagenet", "verdict"] == "not run"
+    assert told.loc["thousand_labels", ["verdict", "holds"]].tolist() == ["not comparable", ""]
+    assert told.loc["thousand_labels", "value"] == pytest.approx(-1)

@@ -49,9 +49,10 @@ def test_it_runs_to_the_report(finished):
     assert 'id="fewshot"' not in html
     table = pd.read_csv(results / "report/tables/classes-classes.csv")
     assert table["arm"].tolist() == [*ARMS, "majority"]
-    assert "plain (s2) was trained with labels (worldcover_class) on" in html
-    assert "started (s2) was trained with labels (worldcover_class, from the weights of auto) on" in html
-    assert "auto (s2) was trained without labels on" in html
+    trained = pd.read_csv(results / "report/tables/encoders.csv").set_index("encoder")
+    assert trained.loc["plain", ["labels", "start"]].tolist() == ["worldcover_class", "random weights"]
+    assert trained.loc["started", ["labels", "start"]].tolist() == ["worldcover_class", "auto"]
+    assert trained.loc["auto", "labels"] == "none"
 
 
 def test_pixels_are_scored_and_drawn(finished):

@@ -16,6 +16,7 @@ rule cut_chips:
         f"{ROOT}/logs/cut_chips/{{collection}}-{{kind}}-{{layer}}-{{shard}}.log",
     benchmark:
         f"{ROOT}/benchmarks/cut_chips/{{collection}}-{{kind}}-{{layer}}-{{shard}}.tsv"
+    priority: 2  # everything waits for chips, and then for encoders: neither is left for last
     conda:
         ENVIRONMENT
     resources:
@@ -44,6 +45,7 @@ rule seal_store:
         f"{ROOT}/logs/seal_store/{{collection}}-{{kind}}-{{layer}}.log",
     benchmark:
         f"{ROOT}/benchmarks/seal_store/{{collection}}-{{kind}}-{{layer}}.tsv"
+    priority: 2
     conda:
         ENVIRONMENT
     resources:

@@ -17,6 +17,7 @@ for name in (c.name for c in STUDY.collections if STUDY.embedding_of(c.name)):
             f"{ROOT}/logs/embed_chips/{name}.log",
         benchmark:
             f"{ROOT}/benchmarks/embed_chips/{name}.tsv"
+        priority: 1
         conda:
             ENVIRONMENT
         threads: 1

@@ -17,6 +17,7 @@ rule pretrain_encoder:
         f"{ROOT}/logs/pretrain_encoder/{{encoder}}.log",
     benchmark:
         f"{ROOT}/benchmarks/pretrain_encoder/{{encoder}}.tsv"
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 1

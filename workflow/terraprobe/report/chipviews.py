@@ -12,6 +12,7 @@ from terraprobe.report.drawing import MUTED, themed_figure
 from terraprobe.report.inputs import Collection
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MplFigure
 
 _NATURAL = ("B04", "B03", "B02")
@@ -47,16 +48,21 @@ def draw_rows(rows: Sequence[Row], title: str) -> "MplFigure":
     for row, line in zip(rows, axes, strict=True):
         for ax, image in zip(line, row.images, strict=False):
             ax.set_axis_on()
-            ax.imshow(image, **{"interpolation": "none", **row.options})
-            ax.set(xticks=[], yticks=[])
-            for spine in ax.spines.values():
-                spine.set(visible=True, color=MUTED, linewidth=0.5)
+            frame_image(ax, image, row.options, MUTED)
         for ax, heat in zip(line, row.over, strict=False):
             ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="none")
         line[0].set_title(" ", fontsize=9.5)  # keeps the height; a long title itself would push the chips apart
         line[0].text(0, 1.05, row.title, transform=line[0].transAxes, fontsize=9.5).set_in_layout(False)
     figure.suptitle(title, x=0.02, ha="left", size=11)
     return figure
+
+
+def frame_image(ax: "Axes", image: NDArray[Any], options: Mapping[str, Any], colour: str) -> None:
+    """Show an image pixel by pixel, with a thin frame of some colour and no ticks."""
+    ax.imshow(image, **{"interpolation": "none", **options})
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=colour, linewidth=0.5)
 
 
 def shown_bands(bands: Sequence[str]) -> tuple[list[int], str]:

@@ -41,6 +41,33 @@ def collections_table(collections: Sequence[Collection]) -> Table:
                  pd.DataFrame(rows))  # fmt: skip
 
 
+def encoders_table(encoders: Sequence[TrainedEncoder]) -> Table:
+    """One row an arm: what it learnt from.
+
+    Args:
+        encoders: the first seed of each arm.
+    """
+    rows = [
+        {
+            "encoder": encoder.note.name,
+            "title": encoder.note.title,
+            "method": encoder.card["method"],
+            "data": encoder.note.data,
+            "train_chips": encoder.card["chips"]["train"],
+            "labels": encoder.card.get("label") or "none",
+            "start": ", ".join(encoder.card.get("start", {})) or "random weights",
+            "parameters": encoder.card["parameters"]["total"],
+        }
+        for encoder in encoders
+    ]
+    columns = (
+        Column("title", "encoder"), Column("method", "method"), Column("data", "trained on"),
+        Column("train_chips", "train chips", whole, number=True), Column("labels", "labels"),
+        Column("start", "begun from"), Column("parameters", "parameters", whole, number=True),
+    )  # fmt: skip
+    return Table("encoders", "What was trained, and on what.", columns, pd.DataFrame(rows))
+
+
 def labels_table(collections: Sequence[Collection]) -> Table:
     """One row a collection and label: coverage, and the task that its train median poses."""
     rows = []

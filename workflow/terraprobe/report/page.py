@@ -13,10 +13,10 @@ from terraprobe.report.drawing import Gallery
 from terraprobe.report.errormap import error_map, mistakes_table
 from terraprobe.report.explorer import explorer
 from terraprobe.report.html.render import render_page
-from terraprobe.report.inputs import read_collections, read_encoders
+from terraprobe.report.inputs import by_arm, read_collections, read_encoders
 from terraprobe.report.leakage import alike_table, leakage_table
 from terraprobe.report.notes import ReportRecipe
-from terraprobe.report.overview import collections_table, labels_table, missing_table, scores_table
+from terraprobe.report.overview import collections_table, encoders_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
 from terraprobe.report.sections import (
     Archive,
@@ -147,7 +147,7 @@ def write_report(
         **{f"{table.name}_table": table for table in tables},
         "recipe": recipe,
         "contents": [(anchor, title) for anchor, title in CONTENTS if anchor not in _absent(recipe)],
-        "summary": opening(material),
+        "opening": opening(material),
         "pools": pools(material, gallery),
         "class_pools": class_pools_of(material, gallery),
         "classifications": classifications(material, gallery),
@@ -209,6 +209,7 @@ def _by_evaluation(paths: Ins) -> dict[str, dict[str, Archive]]:
 def _tables(material: Material) -> list[Table]:
     """Tables of the whole study."""
     return [
+        encoders_table(by_arm(material.encoders)),
         collections_table(material.collections),
         leakage_table(material.collections),
         alike_table(material.collections),

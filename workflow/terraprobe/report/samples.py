@@ -30,7 +30,7 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
     if not collection.modalities:
         return []
     chips = choose_samples(collection)
-    rows = [row for name, store in collection.modalities.items() for row in _modality_rows(name, store, chips)]
+    rows = [row for name, store in collection.modalities.items() for row in modality_rows(name, store, chips)]
     labels = [(layer, store) for store in collection.layers.values() if (layer := store.label_layer)]
     rows += [_label_row(layer, store, chips) for layer, store in labels]
     figure = draw_rows(rows, f"{collection.note.title} ({collection.note.kind})")
@@ -48,21 +48,30 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
 
 
 def choose_samples(collection: Collection) -> NDArray[np.intp]:
-    """Train chips that have every modality and differ most: farthest points in the standardised chip-level values.
-
-    Values are the labels, or the mean of each channel where there are none.
-    """
+    """Train chips that have every modality and differ most, as rows of the collection's stores."""
     complete = collection.in_split("train").to_numpy().copy()
     if not complete.any():
         complete[:] = True
     whole = complete.copy()
     for store in collection.modalities.values():
         whole &= (store.valid >= MIN_VALID).any(axis=1)
-    candidates = np.flatnonzero(whole if whole.any() else complete)
+    return choose_different(collection, np.flatnonzero(whole if whole.any() else complete), N_SAMPLES)
+
+
+def choose_different(collection: Collection, candidates: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """Chips that differ most: farthest points in the standardised chip-level values, from the most usual one on.
+
+    Values are the labels, or the mean of each channel where there are none.
+
+    Args:
+        collection: whose chips.
+        candidates: rows of its stores.
+        count: how many; fewer where there are fewer candidates.
+    """
     values = _chip_values(collection, candidates)
     values = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-9)
     chosen = [int(np.argmin((values**2).sum(axis=1)))]
-    while len(chosen) < min(N_SAMPLES, len(candidates)):
+    while len(chosen) < min(count, len(candidates)):
         distance = np.min([((values - values[k]) ** 2).sum(axis=1) for k in chosen], axis=0)
         chosen.append(int(np.argmax(distance)))
     samples: NDArray[np.intp] = candidates[chosen]
@@ -79,7 +88,14 @@ def _chip_values(collection: Collection, chips: NDArray[np.intp]) -> NDArray[np.
     return np.asarray(means, np.float64)
 
 
-def _modality_rows(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list[Row]:
+def modality_rows(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list[Row]:
+    """Images of chips as one modality shows them: in natural and infrared colours, in dB, or in the unit of coherence.
+
+    Args:
+        name: of the modality.
+        store: its store.
+        chips: rows of the store.
+    """
     title = MODALITIES[name].title if name in MODALITIES else name
     if store.layer.unit == "reflectance":
         return _reflectance_rows(title, store, chips)

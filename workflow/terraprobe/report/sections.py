@@ -33,6 +33,7 @@ from terraprobe.report.featurepictures import draw_features
 from terraprobe.report.inputs import Collection, TrainedEncoder, by_arm
 from terraprobe.report.leakage import draw_leakage, leakage_sentences
 from terraprobe.report.ledger import claims_table, ledger_sentences, ledger_table, verdict_counts
+from terraprobe.report.located import draw_located
 from terraprobe.report.maps import draw_maps
 from terraprobe.report.notes import CollectionNote, MlpNote, ReportRecipe
 from terraprobe.report.overview import headline_table, recipe_table, seeds_table
@@ -151,19 +152,13 @@ class Material:
         return [str(name) for name in collection.labels if name in scored]
 
 
-def opening(material: Material) -> list[str]:
-    """What was trained on what, and how many chips there are."""
+def opening(material: Material) -> str:
+    """How many chips there are of what."""
     counts = "; ".join(
         f"{c.note.title} ({c.note.kind}): {len(c.chips):,} chips in {c.chips['block'].nunique():,} blocks"
         for c in material.collections
     )
-    sentences = [f"Data: {counts}."]
-    for encoder in by_arm(material.encoders):
-        n_train, data = encoder.card["chips"]["train"], encoder.note.data
-        label, begun = encoder.card.get("label", ""), ", ".join(encoder.card.get("start", {}))
-        how = f"with labels ({label}{f', from the weights of {begun}' if begun else ''})" if label else "without labels"
-        sentences.append(f"{encoder.note.title} was trained {how} on {n_train:,} train chips of {data}.")
-    return sentences
+    return f"Data: {counts}."
 
 
 def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
@@ -401,6 +396,7 @@ def _projections(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
             points = table[(table["encoder"] == encoder.note.runs[0]) & (table["collection"] == c.name)]
             if len(points):
                 drawn = draw_projections(encoder, c, points, material.tasks(c), gallery)
+                drawn += draw_located(encoder, c, points, gallery)
                 items.append({"encoder": encoder.note, "note": c.note, "pictures": drawn})
     return items
 
