@@ -15,6 +15,7 @@ from terraprobe.report.results import label_title
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
+_FEW_DECADES = 30.0  # [D] largest over smallest: beyond it, ticks between powers of ten run into each other
 _SKEWED = 3.0  # [D] mean over median of the positive values: beyond it, colours go by the logarithm
 
 
@@ -118,7 +119,8 @@ def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     bar.outline.set_visible(False)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
     if shown.skewed:
-        bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        subs = (1, 2, 5) if norm.vmax / norm.vmin < _FEW_DECADES else (1,)
+        bar.ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
         bar.ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         bar.ax.minorticks_off()
     counts = points["modality"].value_counts()
