@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 WHAT_IT_IS := terraprobe: quickstart = demonstration on real Sentinel-2 scenes and a simulated Earth; the papers = --configfile studies/<paper>.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help say-what run report test test-long slurm-test bench-store bench-train bench-acquire lint lock clean
+.PHONY: help say-what run report test test-long slurm-test bench-store bench-train bench-acquire bench-scale lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -63,6 +63,9 @@ bench-train: $(BENCH_VENV)/installed.lock  ## measure training steps of bioclim 
 
 bench-acquire: $(VENV)/installed.lock  ## measure checked downloads beside plain ones, about a minute
 	@PYTHONPATH=workflow python -m benchmarks.acquire
+
+bench-scale: $(VENV)/installed.lock  ## measure how cutting, embedding and forests grow with the number of chips
+	@OMP_NUM_THREADS=1 PYTHONPATH=workflow python -m benchmarks.scale
 
 lint: $(VENV)/installed.lock  ## ruff, mypy, snakefmt, snakemake --lint
 	@ruff check .

@@ -10,6 +10,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have remarked by `record_property("remark", …)`, at the end, so that several workers can."""
+    passed = terminalreporter.getreports("passed")
+    remarks = [value for report in passed for name, value in report.user_properties if name == "remark"]
+    if remarks:
+        terminalreporter.section("remarks")
+        for remark in remarks:
+            terminalreporter.line(str(remark))
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Root of the checkout."""

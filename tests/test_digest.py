@@ -42,7 +42,7 @@ def package(tmp_path, monkeypatch):
 
 def forget():
     """Forget what was read: the caches last for one process, in which files do not change."""
-    for cached in (digest._tree, digest._imports, digest._module_digest):
+    for cached in (digest._path, digest._read):
         cached.cache_clear()
 
 
@@ -133,6 +133,25 @@ def test_data_beside_a_module_count_for_it(package):
     (package / "deep" / "page.css").write_text("body {}")
     assert fresh() != before
     assert fresh("pack.unused") == other
+
+
+def test_what_was_found_is_kept_for_the_next_process(package, monkeypatch):
+    before = fresh()
+    with monkeypatch.context() as patched:
+        patched.setattr(digest, "_dump", lambda tree: pytest.fail("parsed again"))
+        assert fresh() == before
+    for kept in package.rglob("*.digest"):
+        kept.write_text(kept.read_text()[:20])
+    assert fresh() == before  # what is broken is made anew
+
+
+def test_a_package_that_cannot_be_written_has_its_digest(package, monkeypatch):
+    before = fresh()
+    for kept in package.rglob("*.digest"):
+        kept.unlink()
+    monkeypatch.setattr(digest.Path, "write_text", lambda *_: (_ for _ in ()).throw(PermissionError))
+    assert fresh() == before
+    assert not list(package.rglob("*.digest"))
 
 
 def test_a_digest_is_short_and_stable(package):

@@ -1,7 +1,6 @@
-"""Training: the same bytes after any kill, broken states passed over, collapse seen, bad input refused."""
+"""Training: the same bytes after kills, broken states passed over, collapse seen, bad input refused."""
 
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -14,7 +13,20 @@ import pandas as pd
 import pytest
 import torch
 
-from pretraining import CHANNELS, CHIPS, POISON, TINY, in_child, make_collection, make_store, pretrain, specs
+from pretraining import (
+    CHANNELS,
+    CHIPS,
+    MOMENTS,
+    POISON,
+    TINY,
+    in_child,
+    kill_at,
+    make_collection,
+    make_store,
+    pretrain,
+    signal_at,
+    specs,
+)
 from terraprobe import checkpoints, loop, train
 from terraprobe.artifacts import read_json
 from terraprobe.checkpoints import StateFolder
@@ -26,7 +38,6 @@ from terraprobe.train import PretrainRecipe
 
 FILES = ("encoder.safetensors", "card.json", "history.parquet")
 STEPS = 8  # 24 train chips, one of them in no pair, by 8: 2 steps an epoch, 4 epochs
-LONG = bool(os.environ.get("TERRAPROBE_LONG"))
 
 
 @pytest.fixture(autouse=True)
@@ -105,55 +116,6 @@ def _trainer(land, folder, **overrides):
     return Trainer(build_method(recipe, recipe.full, pool), pool, 0, StateFolder(folder))
 
 
-def _kill_at(step, moment):
-    """Make this process die at a step: after it, while its state is written, or between two renames."""
-    real_step, real_write, real_replace = Trainer._train_step, Path.write_bytes, Path.replace
-    prefix = f".step-{step:09d}-"  # of the temporary name of its state
-
-    def train_step(self):
-        real_step(self)
-        if self.step == step and moment == "after the step":
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def write_bytes(self, content):
-        if self.name.startswith(prefix) and moment == "half a state written":
-            real_write(self, content[: len(content) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real_write(self, content)
-
-    def replace(self, target):
-        if self.name.startswith(prefix) and moment == "before the rename":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real_replace(self, target)
-
-    Trainer._train_step, Path.write_bytes, Path.replace = train_step, write_bytes, replace
-
-
-MOMENTS = ("after the step", "half a state written", "before the rename")
-KILLS = [(3, MOMENTS[0]), (4, MOMENTS[1]), (6, MOMENTS[2])]
-if LONG:
-    KILLS += [(step, MOMENTS[random.Random(step).randrange(3)]) for step in range(1, STEPS + 1)]
-
-
-@pytest.mark.usefixtures("every_step")
-@pytest.mark.long
-@pytest.mark.parametrize(("step", "moment"), KILLS)
-def test_resumed_after_sigkill_equals_undisturbed(land, whole, tmp_path, *, capfd, step, moment):
-    def doomed():
-        _kill_at(step, moment)
-        pretrain(land, tmp_path)
-
-    assert in_child(doomed) == -signal.SIGKILL
-    assert not any((tmp_path / name).exists() for name in FILES)
-    pretrain(land, tmp_path)
-    resumed = [line for line in capfd.readouterr().err.splitlines() if line.startswith("resumed")]
-    print(f"killed in step {step} ({moment}): {resumed[0] if resumed else 'started again'}")
-    if step > 1:
-        assert resumed[0].startswith(f"resumed after step {step - 1} of {STEPS} ")
-    assert contents(tmp_path) == contents(whole)
-    assert len(list(state_of(tmp_path).iterdir())) == 1  # nothing half-written is left
-
-
 @pytest.mark.usefixtures("every_step")
 def test_killed_twice_and_between_checkpoints(land, whole, tmp_path, monkeypatch):
     saved = StateFolder.save
@@ -161,7 +123,7 @@ def test_killed_twice_and_between_checkpoints(land, whole, tmp_path, monkeypatch
     for step in (5, 8):
 
         def doomed(step=step):
-            _kill_at(step, MOMENTS[0])
+            kill_at(step, MOMENTS[0])
             pretrain(land, tmp_path)
 
         assert in_child(doomed) == -signal.SIGKILL
@@ -183,14 +145,7 @@ def test_killed_between_two_outputs(land, whole, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_writes_a_state_and_leaves_with_75(land, whole, tmp_path, capfd, number):
     def asked():
-        real = Trainer._train_step
-
-        def train_step(self):
-            real(self)
-            if self.step == 5:
-                os.kill(os.getpid(), number)
-
-        Trainer._train_step = train_step
+        signal_at(5, number)
         pretrain(land, tmp_path)
 
     assert in_child(asked) == EXIT_INTERRUPTED
@@ -232,7 +187,7 @@ def _wait_for_handler(pid):
 @pytest.mark.parametrize("damage", ["truncated", "one byte changed", "empty"])
 def test_a_broken_state_is_passed_over_for_the_one_before(land, whole, tmp_path, capfd, damage):
     def doomed():
-        _kill_at(6, MOMENTS[0])
+        kill_at(6, MOMENTS[0])
         pretrain(land, tmp_path)
 
     in_child(doomed)

@@ -1,15 +1,12 @@
 """`bioclim` trained and put to use: resuming, the card, embeddings in context, and what is refused."""
 
-import signal
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from pretraining import CHIPS, TINY_BIOCLIM, in_child, make_optical, pretrain, pretrain_until_killed, specs
-from terraprobe import loop
+from pretraining import CHIPS, TINY_BIOCLIM, make_optical, pretrain, specs
 from terraprobe.artifacts import read_json, read_table, write_table
 from terraprobe.chips.store import ChipStore
 from terraprobe.collections.chiptable import CONTEXT, read_context
@@ -52,19 +49,6 @@ def test_history_card_and_what_was_left_out(conditioned):
 
 def contents(encoder):
     return {name: (encoder / name).read_bytes() for name in FILES}
-
-
-def test_two_runs_give_equal_bytes_and_a_killed_one_too(land, conditioned, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "WRITE_SHARE", float("inf"))
-
-    assert (
-        in_child(lambda: pretrain_until_killed(4, land, tmp_path, method="bioclim", conditioning="cbn"))
-        == -signal.SIGKILL
-    )
-    assert list(tmp_path.glob("state-*/step-*.pt"))
-    pretrain(land, tmp_path, method="bioclim", conditioning="cbn")
-    assert contents(tmp_path) == contents(conditioned)
 
 
 def test_another_context_is_another_training(land, tmp_path):

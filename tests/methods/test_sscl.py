@@ -1,7 +1,6 @@
 """`sscl`, its first stage and SimSiam: what enters, what is learnt, what is kept, and resuming."""
 
 import json
-import signal
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pretraining import POISON, TINY_DEEPLAB, TINY_UNIFEAT, in_child, make_collection, pretrain, pretrain_until_killed
+from pretraining import POISON, TINY_DEEPLAB, TINY_UNIFEAT, make_collection, pretrain
 from pretraining import specs as all_specs
 from terraprobe import loop
 from terraprobe.artifacts import read_json
@@ -279,17 +278,6 @@ def test_the_second_stage_names_its_start(sscl, unifeat):
 
 def contents(encoder):
     return {name: (encoder / name).read_bytes() for name in FILES}
-
-
-def test_a_killed_run_gives_the_bytes_of_one_that_was_not(land, unifeat, sscl, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(loop, "WRITE_SHARE", float("inf"))
-    for whole, given in ((unifeat, {"method": "sscl_unifeat"}), (sscl, {"method": "sscl", "start": unifeat})):
-        folder = tmp_path / given["method"]
-        assert in_child(lambda out=folder, given=given: pretrain_until_killed(2, land, out, **given)) == -signal.SIGKILL
-        assert list(folder.glob("state-*/step-*.pt"))
-        pretrain(land, folder, **given)
-        assert contents(folder) == contents(whole)
 
 
 # What it is used for

@@ -119,7 +119,8 @@ def _draw(points: pd.DataFrame, shown: Shown, gallery: Gallery) -> Picture:
     bar.outline.set_visible(False)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
     if shown.skewed:
-        subs = (1, 2, 5) if norm.vmax / norm.vmin < _FEW_DECADES else (1,)
+        ends = norm.inverse(np.array([0.0, 1.0]))
+        subs = (1, 2, 5) if ends[1] / ends[0] < _FEW_DECADES else (1,)
         bar.ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=6))
         bar.ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         bar.ax.minorticks_off()
