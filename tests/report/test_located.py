@@ -17,12 +17,13 @@ ENCODER = TrainedEncoder(
 )
 
 
-@pytest.fixture
-def collection(tmp_path):
+def land(tmp_path, unseen=()):
     stores = {}
     for name, channels in (("s1_grd", 2), ("s1_coherence", 1)):
         values = np.arange(4 * channels * 64).reshape(4, channels, 8, 8)
-        make_store(tmp_path / name, name, values, np.ones((4, channels), np.float32))
+        valid = np.ones((4, channels), np.float32)
+        valid[list(unseen), 0] = name == "s1_coherence"
+        make_store(tmp_path / name, name, values, valid)
         stores[name] = ChipStore.open(tmp_path / name)
     note = CollectionNote(name="land", title="Land", simulated=True, source="", licence="", split="")
     labels = pd.DataFrame({"water": [0.5, 0.1, 0.9, 0.4]})
@@ -37,8 +38,8 @@ def points(**chips_of):
     return pd.DataFrame(rows, columns=["modality", "chip_id", "x", "y"])
 
 
-def test_two_chips_that_every_modality_has_and_that_differ_are_marked(collection, tmp_path):
-    gallery = Gallery(tmp_path / "figures")
+def test_two_chips_that_every_modality_has_and_that_differ_are_marked(tmp_path):
+    collection, gallery = land(tmp_path), Gallery(tmp_path / "figures")
     shown = points(s1_grd=CHIPS[::-1], s1_coherence=["c0", "c1", "c3"], concat=CHIPS)
     with house_style():
         (picture,) = draw_located(ENCODER, collection, shown, gallery)
@@ -50,5 +51,14 @@ def test_two_chips_that_every_modality_has_and_that_differ_are_marked(collection
 
 
 @pytest.mark.parametrize("few", [{"s1_grd": CHIPS, "concat": CHIPS}, {"s1_grd": CHIPS, "s1_coherence": ["c1"]}])
-def test_one_modality_or_one_chip_has_no_picture(collection, tmp_path, few):
-    assert draw_located(ENCODER, collection, points(**few), Gallery(tmp_path)) == []
+def test_one_modality_or_one_chip_has_no_picture(tmp_path, few):
+    assert draw_located(ENCODER, land(tmp_path), points(**few), Gallery(tmp_path)) == []
+
+
+def test_a_chip_of_which_a_band_was_not_observed_is_not_chosen(tmp_path):
+    with house_style():
+        (picture,) = draw_located(
+            ENCODER, land(tmp_path, unseen=[0]), points(s1_grd=CHIPS, s1_coherence=CHIPS), Gallery(tmp_path)
+        )
+    assert "(c0)" not in picture.caption  # the most usual one
+    assert "among 4" in picture.caption

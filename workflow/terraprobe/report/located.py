@@ -2,7 +2,9 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from terraprobe.chips.store import MIN_VALID, ChipStore
 from terraprobe.report.chipviews import frame_image
 from terraprobe.report.drawing import BLUE, RED, RULE, Gallery, Picture, themed_figure
 from terraprobe.report.inputs import Collection, TrainedEncoder
@@ -28,8 +30,9 @@ def draw_located(
     everywhere = drawn.index[drawn == len(modalities)]
     if len(modalities) < 2 or len(everywhere) < len(_COLOURS):
         return []
-    rows = pd.Index(collection.chips["chip_id"]).get_indexer(everywhere)
-    chips = choose_different(collection, np.sort(rows), len(_COLOURS))
+    rows = np.sort(pd.Index(collection.chips["chip_id"]).get_indexer(everywhere))
+    whole = rows[np.logical_and.reduce([_observed(collection.modalities[name])[rows] for name in modalities])]
+    chips = choose_different(collection, whole if len(whole) >= len(_COLOURS) else rows, len(_COLOURS))
     marks = dict(zip(_COLOURS, collection.chips["chip_id"].to_numpy()[chips], strict=True))
     figure, axes = themed_figure(_HEAD_IN + _ROW_IN * len(modalities), len(modalities), 1 + len(marks))
     where = f"{encoder.note.name} on {collection.note.title} ({collection.note.kind})"
@@ -57,3 +60,9 @@ def draw_located(
         "t-SNE of each modality (left), and what that modality sees of them. Axes of the t-SNE have no unit."
     )
     return [gallery.add(f"located-{encoder.note.name}-{collection.name}", figure, alt, caption)]
+
+
+def _observed(store: ChipStore) -> NDArray[np.bool_]:
+    """Whether every band of a chip was observed; of coherence, whose pairs have no names, one pair."""
+    valid = store.valid >= MIN_VALID
+    return np.asarray(valid.any(axis=1) if store.layer.unit == "coherence" else valid.all(axis=1))

@@ -61,7 +61,7 @@ def encoders_table(encoders: Sequence[TrainedEncoder]) -> Table:
         for encoder in encoders
     ]
     columns = (
-        Column("title", "encoder"), Column("method", "method"), Column("data", "trained on"),
+        Column("title", "encoder", css="words"), Column("method", "method"), Column("data", "trained on", css="words"),
         Column("train_chips", "train chips", whole, number=True), Column("labels", "labels"),
         Column("start", "begun from"), Column("parameters", "parameters", whole, number=True),
     )  # fmt: skip
