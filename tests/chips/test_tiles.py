@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 from rasterio.crs import CRS
 
+from terraprobe.chips import warp
 from terraprobe.chips.tiles import describe_tiles, find_layer, open_raster
 from terraprobe.chips.warp import Grid, read_band
 from terraprobe.errors import TerraprobeError
@@ -263,3 +264,24 @@ def test_reading_does_not_keep_files_open(tmp_path):
         pass
     assert dataset.closed
     assert rasterio.open(path).count == 2
+
+
+@pytest.mark.parametrize("crs", [UTM, "EPSG:32634", "EPSG:4326"])
+@pytest.mark.parametrize(("across", "down"), [(-250, -250), (100, -295), (199.4, 80), (60, 70)])
+def test_only_what_a_tile_reaches_is_warped_and_nothing_changes(tmp_path, monkeypatch, crs, across, down):
+    grid = Grid(UTM, LEFT, TOP, 10.0, 200, 200)
+    left, top = Transformer.from_crs(UTM, crs, always_xy=True).transform(LEFT + across * 10, TOP - down * 10)
+    pixel = 10.0 if crs != "EPSG:4326" else (1.4e-4, 9e-5)
+    codes = np.random.default_rng(1).choice([0, 10, 40, 80], (300, 300)).astype("uint8")
+    labels = write_tile(tmp_path / "l.tif", codes, left, top, pixel, crs=crs, nodata=0)
+    levels = np.random.default_rng(2).uniform(-30, 5, (2, 300, 300)).astype("float32")
+    radar = write_tile(tmp_path / "r.tif", levels, left, top, pixel, crs=crs, bands=["VV", "VH"])
+    warped, real = [], warp._warp
+    monkeypatch.setattr(warp, "_warp", lambda *args: warped.append(args[3]) or real(*args))
+    parts = [read(labels, "worldcover", grid), read(radar, "s1_grd", grid)]
+    assert all(part.width * part.height < 200 * 200 for part in warped)
+    whole = (slice(0, 200), slice(0, 200)), grid
+    monkeypatch.setattr(warp, "_reached", lambda *_: whole)
+    for part, all_of_it in zip(parts, (read(labels, "worldcover", grid), read(radar, "s1_grd", grid)), strict=True):
+        assert np.array_equal(part, all_of_it)
+        assert (part != part.flat[0]).any()

@@ -4,7 +4,8 @@ A pixel of the chip grid is missing exactly where the tile's own pixel that cont
 elsewhere bilinear weights run over the observed neighbours only, so that nodata never bleeds into a value.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -104,10 +105,45 @@ def read_band(dataset: Any, tile: Tile, band: str, layer: Layer, grid: Grid) -> 
         return None
     raw = dataset.read(tile.bands[band], window=window)
     transform = window_transform(window, tile.transform)
+    reached, part = _reached(tile, transform, raw.shape, grid)
+    pixels = np.full((grid.height, grid.width), layer.nodata, layer.dtype)
     if isinstance(layer, LabelLayer):
-        codes = _decode_labels(raw, tile, layer)
-        return _warp(codes, transform, tile, grid, layer.nodata)
-    return _quantise(_warp(_decode(raw, tile, band, layer), transform, tile, grid, np.nan), layer)
+        pixels[reached] = _warp(_decode_labels(raw, tile, layer), transform, tile, part, layer.nodata)
+    else:
+        pixels[reached] = _quantise(_warp(_decode(raw, tile, band, layer), transform, tile, part, np.nan), layer)
+    return pixels
+
+
+def _reached(tile: Tile, transform: Affine, shape: tuple[int, int], grid: Grid) -> tuple[tuple[slice, slice], Grid]:
+    """The part of a grid that pixels of a tile can give values to: (rows, columns), and as a grid of its own.
+
+    Of most tiles that touch a grid only an edge does: the rest of the grid need not be warped.
+    """
+    corners = [transform @ (x, y) for x in (0, shape[1]) for y in (0, shape[0])]
+    xs, ys = zip(*corners, strict=True)
+    to_tile = _transformer(grid.crs, tile.crs.to_wkt())
+    bounds = to_tile.transform_bounds(
+        min(xs), min(ys), max(xs), max(ys), densify_pts=21, direction=TransformDirection.INVERSE
+    )
+    rows, columns = slice(0, grid.height), slice(0, grid.width)
+    if np.isfinite(bounds).all():
+        left, bottom, right, top = bounds
+        rows = _span((grid.top - top) / grid.pixel, (grid.top - bottom) / grid.pixel, grid.height)
+        columns = _span((left - grid.left) / grid.pixel, (right - grid.left) / grid.pixel, grid.width)
+    part = replace(
+        grid,
+        left=grid.left + columns.start * grid.pixel,
+        top=grid.top - rows.start * grid.pixel,
+        width=columns.stop - columns.start,
+        height=rows.stop - rows.start,
+    )
+    return (rows, columns), part
+
+
+def _span(start: float, stop: float, size: int) -> slice:
+    """Whole pixels with a margin of two, which is at least one pixel of the grid's."""
+    first = min(max(0, math.floor(start) - 2), size - 1)
+    return slice(first, max(first + 1, min(size, math.ceil(stop) + 2)))
 
 
 def read_whole(dataset: Any, tile: Tile, band: str, layer: Layer, grid: Grid) -> NDArray[Any]:
