@@ -51,6 +51,16 @@ TINY_RSBYOL: dict[str, Any] = {
     "restart_epochs": 1,
     "val_batches": 2,
 }
+TINY_SCRATCH: dict[str, Any] = {
+    "width": 4,
+    "blocks": [1, 1, 1, 1],
+    "hidden": 8,
+    "classes": ["dark", "mid", "bright"],
+    "epochs": 4,
+    "batch_size": 8,
+    "lr": 1e-3,
+    "val_batches": 2,
+}
 TINY_JOINT: dict[str, Any] = {
     "towers": {
         "s1": {"modality": "s1_grd_monthly", "bands": ["m2_VV"]},
@@ -185,12 +195,13 @@ def pretrain(
         "bioclim": TINY_BIOCLIM,
         "bioclim_supervised": TINY_SUPERVISED,
         "rsbyol": TINY_RSBYOL,
+        "rsbyol_supervised": TINY_SCRATCH,
         "sscl_unifeat": TINY_UNIFEAT,
         "sscl": TINY_DEEPLAB,
         "simsiam": TINY_DEEPLAB,
         "pixif": TINY_PIXIF,
     }[method]
-    supervised = method == "bioclim_supervised"
+    supervised = method.endswith("_supervised")
     recipe = PretrainRecipe(
         method=method,
         collections=[collection.name],
@@ -229,9 +240,9 @@ def in_child(work: Any) -> int:
 
 def make_land(method: str, root: Path) -> tuple[Path, dict[str, Any]]:
     """Write what a method can train on; returns the folder, and what `pretrain` is given besides the method."""
-    makers = {"bioclim": make_optical, "bioclim_supervised": make_optical, "rsbyol": make_pairs}
-    land = makers.get(method, make_collection)(root)
-    if method == "bioclim_supervised":
+    optical = ("bioclim", "bioclim_supervised", "rsbyol_supervised")
+    land = (make_optical if method in optical else make_pairs if method == "rsbyol" else make_collection)(root)
+    if method.endswith("_supervised"):
         add_classes(land)
     return land, {"conditioning": "cbn"} if method.startswith("bioclim") else {}
 

@@ -7,7 +7,7 @@ from ledger_world import REPOSITORY
 from archive_tree import fake_scenes
 from terraprobe.ledger.files import read_answers, read_claims, read_results
 from terraprobe.ledger.notes import ledger_recipe
-from terraprobe.ledger.scores import ScoreTables, Trained, own_differences, own_scores
+from terraprobe.ledger.scores import ScoreTables, Trained, fits, own_differences, own_scores
 from terraprobe.ledger.verdicts import Desk, judge_cells, judge_claims
 from terraprobe.probes.inits import TRAINED, UNTRAINED
 from terraprobe.study import load_study
@@ -131,6 +131,18 @@ def test_each_number_is_answered_by_the_arm_that_is_the_papers(recipes):
     assert cells.loc[("IV", "only_sar", "std"), "arm"] == "early_fusion"
     assert cells.loc[("V", "OA", "core"), "arm"] == "core_only"
     assert cells.loc[("I", "mIoU", "imagenet"), "arm"] == "imagenet"
+
+
+@pytest.mark.parametrize(
+    ("column", "arms"),
+    [("eurosat_rgb", ["scratch_rgb", "scratch_5k_rgb"]), ("sen12ms_re", ["scratch_re", "scratch_5k_re"]),
+     ("sen12ms_sar", ["scratch_5k_sar"])],
+)  # fmt: skip
+def test_networks_from_scratch_answer_by_their_bands(recipes, column, arms):
+    """Which of them stands there the data decide: an evaluation on the paper's comes first."""
+    recipe = recipes["rsbyol"]
+    answer = PAPERS["rsbyol"].answers()["II", "scratch", column]
+    assert [arm for arm in recipe.arms if fits(arm, recipe, answer)] == arms
 
 
 def test_fewer_chips_or_epochs_are_another_experiment(recipes):

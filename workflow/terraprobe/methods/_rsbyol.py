@@ -144,7 +144,7 @@ class RsbyolRecipe(TrainRecipe):
             raise ValueError(f"lr_min: found {self.lr_min:g}, allowed at most lr, {self.lr:g}")
         for name, tower in self.towers.items():
             check_tower(name, tower, repeats=self.together(tower))
-            _check_bands(name, tower)
+            check_bands(name, tower)
         for kind in KINDS.values():
             self._check_kind(kind)
         rgb = self.towers.get(RGB)
@@ -211,10 +211,19 @@ class RsbyolRecipe(TrainRecipe):
         Raises:
             ValueError: the side is below what the network shrinks by.
         """
-        if chip_px < MIN_CHIP_PX:
-            raise ValueError(
-                f"a ResNet of four stages does not fit chips of {chip_px} px, allowed at least {MIN_CHIP_PX} px"
-            )
+        check_size(chip_px)
+
+
+def check_size(chip_px: int) -> None:
+    """Refuse chips that would shrink to nothing.
+
+    Raises:
+        ValueError: the side is below what the network shrinks by.
+    """
+    if chip_px < MIN_CHIP_PX:
+        raise ValueError(
+            f"a ResNet of four stages does not fit chips of {chip_px} px, allowed at least {MIN_CHIP_PX} px"
+        )
 
 
 def kind_of(tower: TowerRecipe) -> str:
@@ -227,7 +236,12 @@ def polarisation(band: str) -> str:
     return band.rpartition("_")[2]
 
 
-def _check_bands(name: str, tower: TowerRecipe) -> None:
+def check_bands(name: str, tower: TowerRecipe) -> None:
+    """Refuse bands that are neither reflectance nor VV or VH.
+
+    Raises:
+        ValueError: names the key, what was found and what is allowed.
+    """
     if not kind_of(tower):
         allowed = ", ".join(m.name for m in MODALITIES.values() if m.unit in KINDS)
         raise ValueError(f"towers.{name}.modality: found {tower.modality!r}, allowed {allowed}")

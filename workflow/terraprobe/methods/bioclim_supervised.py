@@ -5,7 +5,7 @@ The paper's supervised path, from scratch or from the weights of an autoencoder 
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from terraprobe.archives import EUROSAT_CLASSES
 from terraprobe.classlists import has_classes, one_hot
-from terraprobe.method import Batch, Note, Source
+from terraprobe.method import Batch, Note, Source, TrainRecipe
 from terraprobe.methods._bioclim import SHARED_NOTES, ClimateResNet, ClimateResNetRecipe, added, norms, shape
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class BioclimSupervisedRecipe(ClimateResNetRecipe):
 class BioclimSupervised(ClimateResNet):
     """ResNet18 over all bands at once with a linear head, plain or conditioned on context, trained with classes."""
 
-    recipe_model = BioclimSupervisedRecipe
+    recipe_model: ClassVar[type[TrainRecipe]] = BioclimSupervisedRecipe
     supervised = True
-    start_shape = ("towers", "conditioning", "elevation", "stem_px", "width", "blocks")
-    fresh = ("head",)
-    notes = (
+    start_shape: ClassVar[tuple[str, ...]] = ("towers", "conditioning", "elevation", "stem_px", "width", "blocks")
+    fresh: ClassVar[tuple[str, ...]] = ("head",)
+    notes: ClassVar[tuple[Note, ...]] = (
         Note("loss", "cross entropy", Source("P", "sec. 1 Losses")),
         Note("loss, several classes", "binary cross entropy with logits", Source("C", "sec. 1 Losses")),
         Note("accuracy, several classes", "share of a chip's classes called right", Source("I", "sec. 1 table: 93.79")),

@@ -18,7 +18,8 @@ from terraprobe.augmentation import ASPECT, BLUR_REACH, DRAWS, ERASED_ASPECT
 from terraprobe.draws import draw_several
 from terraprobe.method import Batch, Method, Note, Source
 from terraprobe.methods._rsbyol import KINDS, POLARISATIONS, RGB, VIEWS, RsbyolRecipe, polarisation
-from terraprobe.towers import SHARED
+from terraprobe.modalities import MODALITIES
+from terraprobe.towers import SHARED, TowerRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -106,15 +107,11 @@ class Rsbyol(Method):
     @classmethod
     def fit_inputs(cls, recipe: Any, pool: "ChipPool", chips: NDArray[np.intp], seed: int) -> "dict[str, TowerInput]":
         """Bands in [0, 1] by fixed ranges."""
-        from terraprobe.normalisation import TowerInput, stored_bands
+        from terraprobe.normalisation import stored_bands
 
-        found = {}
         for name, tower in recipe.towers.items():
-            layer, bands = stored_bands(pool, tower, name)
-            low, span = ((end,) * len(bands) for end in RANGES[layer.unit])
-            whole = recipe.together(tower)
-            found[name] = TowerInput(tower.modality, layer.unit, bands, False, low, span, whole=whole, clip=(0.0, 1.0))
-        return found
+            stored_bands(pool, tower, name)
+        return {name: in_unit_range(tower, whole=recipe.together(tower)) for name, tower in recipe.towers.items()}
 
     @staticmethod
     def build_towers(recipe: Any, bands: Mapping[str, int], chip_px: int) -> "nn.ModuleDict":
@@ -271,6 +268,20 @@ class Rsbyol(Method):
 
 
 METHOD = Rsbyol
+
+
+def in_unit_range(tower: TowerRecipe, *, whole: bool) -> "TowerInput":
+    """What a tower takes: its bands in [0, 1] by the fixed ranges of their unit.
+
+    Args:
+        tower: what it sees.
+        whole: whether its bands enter together.
+    """
+    from terraprobe.normalisation import TowerInput
+
+    unit, bands = MODALITIES[tower.modality].unit, tower.band_names
+    low, span = ((end,) * len(bands) for end in RANGES[unit])
+    return TowerInput(tower.modality, unit, bands, False, low, span, whole=whole, clip=(0.0, 1.0))
 
 
 def _union(inputs: "Mapping[str, TowerInput]", unit: str) -> "TowerInput | None":

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that PyTorch itself uses
 
+from terraprobe.models.byol import mlp
+
 EXPANSION = 4
 """Channels that leave a block over those of its 3x3 convolution (He et al. 2016)."""
 
@@ -116,6 +118,27 @@ class BottleneckResNet(nn.Module):
         features = self.maxpool(F.relu(self.bn1(self.conv1(images)), inplace=True))
         third: Tensor = self.layer3(self.layer2(self.layer1(features)))
         return third
+
+
+class BottleneckClassifier(BottleneckResNet):
+    """Image to embedding, with a head beside it that turns embeddings into classes: linear, batch norm, ReLU, linear.
+
+    Args:
+        bands: channels of the image.
+        width: of the ResNet.
+        blocks: of the ResNet.
+        hidden: width of the head.
+        classes: its outputs.
+    """
+
+    def __init__(self, bands: int, width: int, blocks: Sequence[int], hidden: int, classes: int) -> None:
+        super().__init__(bands, width, blocks)
+        self.head = mlp(embedding_size(width), hidden, classes)
+
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The four stages, the last one last."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
 
 
 def embedding_size(width: int) -> int:

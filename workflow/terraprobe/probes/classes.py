@@ -67,9 +67,9 @@ def score_classes(
         recipe: encoders and classes.
         scores: a row for each arm, encoder (empty: the mean of the arm) and `metric`: `accuracy` on the test chips with
             a 95 % interval over their blocks (of an arm over blocks, then seeds), `train_accuracy`, `val_accuracy`,
-            `gen_ml` (train minus test accuracy), `gen_geo` (`metrics.regional_gap`); where a chip may have several
-            classes, accuracy is the share of them that is called right, and `f1_micro, f1_macro` stand beside it
-            (`metrics.f1_scores`); `sd` over seeds; how many chips;
+            `gen_ml` (train minus test accuracy), `gen_geo` (`metrics.regional_gap`), `f1_macro` (`metrics.f1_scores`);
+            where a chip may have several classes, accuracy is the share of them that is called right, and `f1_micro`
+            stands beside it; `sd` over seeds; how many chips;
             `n_unlabelled, n_unseen`: test chips left out without a class, or because an encoder cannot see them.
         regions: `accuracy` of every encoder on the `n_test` chips of each region.
         differences: arms against the majority class and each other, paired by block, `p_holm` over all of them.
@@ -151,13 +151,14 @@ class _Right:
         shares = {part: float(self.right[member][rows].mean()) if len(rows) else np.nan
                   for part, rows in self.rows.items()}  # fmt: skip
         test = self.rows["test"]
+        f1 = f1_scores(self.truth[test], self.called[member][test])
         return {
             "accuracy": shares["test"],
             "train_accuracy": shares["train"],
             "val_accuracy": shares["val"],
             "gen_ml": shares["train"] - shares["test"],
             "gen_geo": regional_gap(self.right[member][test], self.chips["region"].to_numpy(str)[test]),
-            **(f1_scores(self.truth[test], self.called[member][test]) if self.recipe.multi_label else {}),
+            **(f1 if self.recipe.multi_label else {"f1_macro": f1["f1_macro"]}),  # micro is the accuracy then
         }
 
     def arm(self, arm: str, members: Sequence[str]) -> list[dict[str, Any]]:

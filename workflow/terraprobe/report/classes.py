@@ -63,7 +63,6 @@ def _what(card: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
     """One row an arm."""
-    f1 = [Column(f"f1_{kind}", f"F1 {kind}", score, number=True) for kind in ("micro", "macro")]
     columns = (
         Column("arm", "model", lambda name: "majority class" if name == MAJORITY else name),
         Column("data", "data"),
@@ -80,7 +79,8 @@ def classes_table(note: ClassificationNote, arms: pd.DataFrame) -> Table:
         Column("gen_geo", "Gen-Geo", score, number=True),
         Column("parameters", "parameters", whole, number=True),
         Column("epochs", f"Eff-{note.efficiency_at:g}", "{:.1f}".format, number=True),
-        *(f1 if arms["several"].any() else []),
+        *([Column("f1_micro", "F1 micro", score, number=True)] if arms["several"].any() else []),
+        Column("f1_macro", "F1 macro", score, number=True),
         Column("floor", "majority class", score, number=True),
         Column("n_train", "train chips", whole, number=True),
         Column("n_test", "test chips", whole, number=True),
