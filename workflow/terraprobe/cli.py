@@ -37,6 +37,7 @@ STAGES = {
     "seal-store": "terraprobe.chips.cut:seal_store",
     "measure-labels": "terraprobe.chips.labels:measure_labels",
     "pretrain-encoder": "terraprobe.train:pretrain_encoder",
+    "count-compute": "terraprobe.compute:count_compute",
     "augment-chips": "terraprobe.augmented:augment_chips",
     "take-restart": "terraprobe.restarts:take_restart",
     "embed-chips": "terraprobe.embed:embed_chips",
