@@ -71,6 +71,8 @@ def test_a_training_counts_with_what_it_started_from(tmp_path):
     assert table.loc["first", "flops"] == pytest.approx(80 * alone["sscl_unifeat"])
     assert table.loc["second", "flops"] == pytest.approx(80 * alone["sscl_unifeat"] + 120 * alone["sscl"])
     assert table.loc["second", "stands_on"] == "first second" and table.loc["second", "parameters"] == 77
+    count_compute(cards=cards[::-1], histories=histories, recipe=recipe, compute=tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "compute.parquet").read_bytes()
     with pytest.raises(TerraprobeError, match=r"count-compute: no card.json or no history.parquet of first"):
         count_compute(cards=cards[:1], histories=histories, recipe=recipe, compute=tmp_path / "compute.parquet")
 

@@ -1,5 +1,7 @@
 """From few labels to a map: a probe learnt as a study learns one, a score on ground held out, and what is refused."""
 
+from types import SimpleNamespace
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from rasterio.transform import from_origin
 from labelled_world import make_labelled
 from pretraining import pretrain
 from terraprobe.cli import main
+from terraprobe.errors import TerraprobeError
+from terraprobe.maplabels import _modalities
 from terraprobe.modalities import MODALITIES
 
 BANDS = MODALITIES["s2_l1c"].bands
@@ -186,6 +190,15 @@ def test_labels_that_say_nothing_are_refused(encoders, ground, labels, said, cap
 def test_an_encoder_that_takes_climate_is_refused(encoders, ground, capsys):
     assert run(encoders["climate"], ground) == 1
     assert "climate takes climate and elevation beside the image" in capsys.readouterr().err
+
+
+def test_of_several_sensors_one_may_be_lacking(tmp_path):
+    seen = {tower: SimpleNamespace(modality=name) for tower, name in (("a", "s2_l1c"), ("b", "s1_grd"))}
+    encoder = SimpleNamespace(name="both", inputs=seen)
+    with pytest.raises(TerraprobeError, match="has none of the sub-folders s1_grd, s2_l1c, which both sees"):
+        _modalities(encoder, [tmp_path])
+    (tmp_path / "s2_l1c").mkdir()
+    assert _modalities(encoder, [tmp_path]) == ["s2_l1c"]
 
 
 @pytest.mark.parametrize(
