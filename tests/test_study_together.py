@@ -109,7 +109,9 @@ def test_lists_that_cannot_be(one, two, tmp_path, monkeypatch):
         parse_study(LIST, "s.yaml")
     two["encoders"], two["evaluations"] = two["encoders"][1:], two["evaluations"][1:]
     with pytest.raises(TerraprobeError, match=r"studies: none of them can run here:\s+bioclim: towns"):
-        put_together(StudyList(**LIST), [("two.yaml", two)])
+        put_together(StudyList(**LIST | {"papers": []}), [("two.yaml", two)])
+    made = put_together(StudyList(**LIST), [("two.yaml", two)])
+    assert parse_study(made, "s.yaml").left_out["bioclim"] and not made["collections"]
 
 
 def test_papers_take_what_is_unpacked(repository, tmp_path, monkeypatch, capsys):

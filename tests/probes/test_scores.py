@@ -129,6 +129,16 @@ def test_rivals_are_of_the_same_modality_or_the_widest_floor():
     }
 
 
+def test_encoders_meet_by_modality_or_as_a_whole():
+    ones = np.arange(8)
+    parts = [("a", "", "x"), ("a", "", "concat"), ("b", "", "y"), ("c", "", "x"), ("c", "", "z")]
+    blocks = pd.concat([_counts(*part, ones) for part in parts])
+    samples = resample_points(blocks, 100, 0)
+    table = compare(summarise(_score(blocks), samples), samples)
+    pairs = set(table[["encoder", "modality", "rival_encoder", "rival_modality"]].itertuples(index=False, name=None))
+    assert pairs == {("a", "concat", "b", "y"), ("a", "x", "c", "x")}  # c is nowhere as a whole
+
+
 def test_gathering_is_deterministic_and_ignores_the_order_of_files(scored, gathered, tmp_path):
     other = run(_folder(World(seed=2), tmp_path / "other"), RECIPE.model_copy(update={"evaluation": "second"}))
     one, two = (_gather(_made(tmp_path / n), *files) for n, files in (("a", (scored, other)), ("b", (other, scored))))

@@ -91,6 +91,7 @@ class Study:
             "band_attributions": [],
             "band_projections": [],
             "views": [],
+            "compute": [],
             "attributions": [],
             "reconstruction": [],
             "reconstruction_differences": [],

@@ -73,13 +73,13 @@ def test_costs_stand_on_a_page_of_their_own_and_leftovers_go(tmp_path: Path) -> 
         study="s", title="Study", about="", collections=(), encoders=(), evaluations=(), classifications=(NOTE,)
     )
     table = cost_table(NOTE, arms(plain=10.0, cbn=9.0), [PLAIN, CBN])
-    write_costs(recipe, {"kinds": table}, tmp_path / "index.html")
+    write_costs(recipe, [{"evaluation": NOTE, "note": NOTE, "cost": table}], tmp_path / "index.html")
     html = (tmp_path / "cost/index.html").read_text()
     assert ">1.220</td>" in html and 'href="kinds.csv"' in html and 'href="../index.html"' in html
     assert "Measured in this run itself" in html and "make bench-train" in html
     assert 'class="badge simulated"' in html and "default-src 'none'" in html
     assert pd.read_csv(tmp_path / "cost/kinds.csv")["alpha"].tolist() == pytest.approx([1, 1.22])
-    write_costs(recipe, {}, tmp_path / "index.html")
+    write_costs(recipe, [], tmp_path / "index.html")
     assert not list((tmp_path / "cost").iterdir())
 
 

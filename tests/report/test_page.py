@@ -13,7 +13,7 @@ from terraprobe.artifacts import read_table, write_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.report.page import CONTENTS, write_report
 
-ABSENT = {"classes", "bands", "reconstruction", "segmentation", "published"}
+ABSENT = {"compared", "classes", "bands", "reconstruction", "segmentation", "published"}
 """Sections that the made-up study has nothing for."""
 
 

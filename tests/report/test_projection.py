@@ -141,8 +141,8 @@ def test_any_length_of_embedding(tmp_path: Path, width: int) -> None:
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(TerraprobeError, match="no embeddings were given"):
-        project_embeddings(embeddings=[], recipe=RECIPE, projections=tmp_path / "out.parquet")
+    project_embeddings(embeddings=[], recipe=RECIPE, projections=tmp_path / "out.parquet")
+    assert not len(read_table(tmp_path / "out.parquet"))  # of a list of studies it may be that none can run
     with pytest.raises(TerraprobeError, match="not found"):
         project(tmp_path / "enc" / "absent.parquet", tmp_path / "out.parquet")
     broken = tmp_path / "broken.parquet"

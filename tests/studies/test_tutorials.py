@@ -28,11 +28,12 @@ from rasterio.transform import from_origin
 
 from terraprobe.cli import COMMANDS, STAGES, load
 from terraprobe.method import Method
-from terraprobe.modalities import L2A_BANDS
+from terraprobe.modalities import L2A_BANDS, MODALITIES
 
 TUTORIALS = REPOSITORY / "docs/tutorials"
 PAGES = sorted(TUTORIALS.glob("*.md"))
 BLOCK = re.compile(r"(?:<!-- test: (names) \([^)]+\) -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
+RGB_BANDS = MODALITIES["s2_rgb_monthly"].bands
 OTHERS = ("squeue", "ls")
 """Commands that are not ours."""
 
@@ -54,7 +55,9 @@ def scratch(tmp_path_factory):
         (folder / name).symlink_to(REPOSITORY / name)
     study = yaml.safe_load(MINI.read_text()) | {"study": "mine", "random_inits": 0}
     study["collections"][0]["shards"] = 1
-    study["encoders"][0]["recipe"]["epochs"] = 1
+    seen = {"optical": ("s2_rgb_monthly", "m1_B04"), "radar": ("s1_grd_monthly", "m1_VV")}
+    towers = {tower: {"modality": modality, "bands": [band]} for tower, (modality, band) in seen.items()}
+    study["encoders"][0]["recipe"] |= {"epochs": 1, "towers": towers}
     study["evaluations"][0] |= {"tasks": ["vegetation"], "sizes": ["full"], "depths": [2]}
     (folder / "mine.yaml").write_text(yaml.safe_dump(study))
     ran = run("snakemake --cores 2 --configfile mine.yaml", folder)
@@ -73,6 +76,13 @@ def _write_own_files(folder):
     gpd.GeoDataFrame({"crop": kinds}, geometry=squares, crs="EPSG:4326").to_file(folder / "fields.gpkg")
     codes = np.tile(np.array([[1, 2]], np.uint8), (100, 100))
     _write_raster(folder / "map.tif", codes[None], "EPSG:4326", from_origin(11.9, 47.1, 0.001, 0.001))
+    # Brighter in every second column of fields, as the crops are.
+    gpd.GeoSeries([shapely.box(11.91, 47.01, 11.96, 47.04)], crs="EPSG:4326").to_file(folder / "farm.geojson")
+    month = np.tile(np.repeat([800, 2400], 50).astype(np.uint16), (len(RGB_BANDS), 400, 7))
+    month += np.random.default_rng(0).integers(0, 200, month.shape, np.uint16)
+    _write_raster(
+        folder / "scene/s2_rgb_monthly/a.tif", month, "EPSG:4326", from_origin(11.9, 47.05, 1e-4, 1e-4), RGB_BANDS
+    )
     metres = from_origin(500_000, 5_800_000, 10, 10)
     reflectance = np.full((len(L2A_BANDS), 96, 96), 1000, np.uint16)
     _write_raster(folder / "geotiffs/s2_l2a/a.tif", reflectance, "EPSG:32633", metres, L2A_BANDS)

@@ -19,6 +19,7 @@ from terraprobe.report.recipe import report_recipe
 from terraprobe.sources import read_sources
 from terraprobe.study import parse_study, read_yaml
 from terraprobe.study.area import CONTEXT_SOURCES
+from terraprobe.study.budgets import compute_recipe, counted_encoders
 from terraprobe.study.probed import (
     attributed_by,
     band_attribution_recipe,
@@ -380,6 +381,11 @@ def mlp_files(kind=""):
 def encoder_files(encoders, file):
     """One file of each of some encoders."""
     return [f"{ROOT}/encoders/{e}/{file}" for e in encoders]
+
+
+def compute_files():
+    """What trainings cost, where encoders are set side by side."""
+    return [f"{ROOT}/compute.parquet"] if counted_encoders(STUDY) else []
 
 
 def methods_of(encoders):

@@ -83,3 +83,28 @@ rule augment_chips:
     shell:
         "python -m terraprobe augment-chips --chips {input.chips} --stores {input.stores} --recipe {params.recipe:q}"
         " --code {params.code} --views {output.views} 2>&1 | tee -i {log} >&2"
+
+
+rule count_compute:
+    """Chips seen and floating-point operations of the trainings that are set side by side."""
+    input:
+        cards=encoder_files(counted_encoders(STUDY), "card.json"),
+        histories=encoder_files(counted_encoders(STUDY), "history.parquet"),
+    output:
+        compute=f"{ROOT}/compute.parquet",
+    log:
+        f"{ROOT}/logs/count_compute/all.log",
+    benchmark:
+        f"{ROOT}/benchmarks/count_compute/all.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        recipe=recipe(**compute_recipe(STUDY)),
+        code=code("count-compute", *methods_of(counted_encoders(STUDY))),
+    shell:
+        "python -m terraprobe count-compute --cards {input.cards} --histories {input.histories}"
+        " --recipe {params.recipe:q} --code {params.code} --compute {output.compute} 2>&1 | tee -i {log} >&2"

@@ -165,6 +165,7 @@ rule write_report:
         pixel_maps=segmented_maps(),
         leakage=[f"{ROOT}/collections/{c}/leakage.json" for c in NAMES],
         mistakes=f"{ROOT}/mistakes.parquet",
+        compute=compute_files(),
         ledger=ledger_files(),
         claim_ledger=ledger_files(".claims"),
     output:
@@ -209,4 +210,5 @@ rule write_report:
         " --band-attributions {input.band_attributions} --band-projections {input.band_projections}"
         " --views {input.views}"
         " --mlp-pools {input.mlp_pools} --leakage {input.leakage} --mistakes {input.mistakes}"
+        " --compute {input.compute}"
         " --recipe {params.recipe:q} --code {params.code} --page {output.page} 2>&1 | tee -i {log} >&2"

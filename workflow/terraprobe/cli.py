@@ -37,6 +37,7 @@ STAGES = {
     "seal-store": "terraprobe.chips.cut:seal_store",
     "measure-labels": "terraprobe.chips.labels:measure_labels",
     "pretrain-encoder": "terraprobe.train:pretrain_encoder",
+    "count-compute": "terraprobe.compute:count_compute",
     "augment-chips": "terraprobe.augmented:augment_chips",
     "take-restart": "terraprobe.restarts:take_restart",
     "embed-chips": "terraprobe.embed:embed_chips",
@@ -208,6 +209,8 @@ def _usage() -> str:
         "  plan FILE               requests, bytes, disk, jobs and GPU hours of a study, before anything is fetched\n"
         "  describe METHOD         architecture, parameters, recipe and where each value comes from\n"
         "  map --model FOLDER --input PATH --output MAP.tif   land cover of your own GeoTIFFs, by a fitted probe\n"
+        "  map --encoder FOLDER --labels FILE:COLUMN --aoi FILE --input PATH --output MAP.tif\n"
+        "                          the same by a probe that learns a few labels here and is scored on held-out ground\n"
         "  sources [--offline]     where data come from, on which terms, what is here, what answers\n"
         "  unpack FILE FOLDER      a zip or tar file into a new folder, or refuse it\n"
         "  times FOLDER            wall time and memory by stage of a finished run\n"

@@ -30,6 +30,8 @@ def describe(
     chip_px: int | None = None,
     bands: int | None = None,
     classes: int | None = None,
+    *,
+    train_chips: int | None = None,
 ) -> dict[str, Any]:
     """Describe a method with its recipe, or with one that differs from it.
 
@@ -39,9 +41,10 @@ def describe(
         chip_px: side of the chips; the paper's where none is given.
         bands: of a tower that takes all of them at once; those of its recipe where none is given.
         classes: of a linear head on each tower, which the parameters then count; no head where none is given.
+        train_chips: that a training would see each epoch, whose operations are then counted; of none where none is.
 
     Returns:
-        JSON-able: architecture, parameters by part, recipe with marks, notes, deviations.
+        JSON-able: architecture, parameters by part, compute, recipe with marks, notes, deviations.
 
     Raises:
         TerraprobeError: there is no such method, or the overrides, the chips or the bands do not fit it.
@@ -63,6 +66,8 @@ def describe(
         raise TerraprobeError(
             f"--classes: found {classes}, allowed none: {method} has a head of its own; name classes in --recipe"
         )
+    if bands is not None and train_chips is not None:
+        raise TerraprobeError(f"--train-chips: found beside --bands {bands}; allowed one of them, or bands in --recipe")
     side = chip_px or kind.paper_chip_px
     with torch.device("meta"):
         inputs = {name: _input(tower, bands) for name, tower in recipe.towers.items()}
@@ -86,10 +91,20 @@ def describe(
         },
         "parameters": {**parameters, "other": _all(network) - encoders["total"]},
         "variants": variants,
+        "compute": _compute(method, recipe, side, train_chips) if train_chips else {},
         "recipe": values,
         "notes": notes,
         "deviations": [*deviations, *(note for note in notes if note["mark"] != "P" and note["default"])],
     }
+
+
+def _compute(method: str, recipe: Any, chip_px: int, train_chips: int) -> dict[str, float]:
+    """Operations of a training on so many chips, as the loop goes through them."""
+    from terraprobe.flops import flops_per_chip
+
+    batch = min(recipe.batch_size, train_chips)
+    flops, seen = flops_per_chip(method, recipe, chip_px, batch), train_chips // batch * batch * recipe.epochs
+    return {"flops_per_chip": flops, "chips_seen": seen, "flops": flops * seen}
 
 
 def _variant(
@@ -144,6 +159,10 @@ def render(description: Mapping[str, Any]) -> str:
     for tower, spec in description["architecture"]["towers"].items():
         bands = ", ".join(spec["bands"]) if isinstance(spec["bands"], list) else spec["bands"]
         lines.append(f"  {tower:<16} {spec['modality']}, bands: {bands}")
+    if compute := description["compute"]:
+        each, whole = compute["flops_per_chip"] / 1e9, compute["flops"] / 1e12
+        seen = f"{compute['chips_seen']:,} chips seen"
+        lines += ["", f"Training: {each:.4g} GFLOP a chip, {whole:.4g} TFLOP in all ({seen}), validation left out"]
     lines += ["", "Recipe"]
     for key, value in description["recipe"].items():
         many = isinstance(value["value"], dict) or key == "classes"
@@ -176,6 +195,9 @@ def describe_command(argv: list[str]) -> int:
         "--bands", type=_count, default=None, help="that a tower takes at once; the recipe's by default"
     )
     parser.add_argument("--classes", type=_count, default=None, help="count a linear head for so many too")
+    parser.add_argument(
+        "--train-chips", type=_count, default=None, help="count the operations of a training on so many chips"
+    )
     given = parser.parse_args(argv)
     try:
         overrides = json.loads(given.recipe)
@@ -185,6 +207,7 @@ def describe_command(argv: list[str]) -> int:
         raise TerraprobeError(f"--recipe: found {given.recipe}, allowed a JSON object of keys of the recipe")
     if given.conditioning is not None:
         overrides["conditioning"] = given.conditioning
-    description = describe(given.method, overrides, given.chip_px, given.bands, given.classes)
+    description = describe(given.method, overrides, given.chip_px, given.bands, given.classes,
+                           train_chips=given.train_chips)  # fmt: skip
     print(json.dumps(description, indent=1, sort_keys=True) if given.json else render(description))
     return 0

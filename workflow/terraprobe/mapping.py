@@ -1,12 +1,13 @@
-"""`terraprobe map`: land cover of a scene, by a probe that was fitted on labelled chips.
+"""`terraprobe map`: land cover of a scene, by a probe that a study fitted, or one that is fitted here on a few labels.
 
 The scene is cut into chips that overlap by half; each is called by itself, and where they overlap their probabilities
 are blended with weights that fall to nothing at a chip's edge, so that no seam shows. Memory holds a strip of it.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,15 @@ NO_CLASS = 0
 def map_command(argv: Sequence[str]) -> int:
     """Map the land cover of a scene."""
     parser = argparse.ArgumentParser(prog="terraprobe map", description=__doc__)
-    parser.add_argument("--model", required=True, type=Path, metavar="FOLDER",
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", type=Path, metavar="FOLDER",
                         help="of a fitted probe: results/<study>/segmentation/<evaluation>/<encoder>")  # fmt: skip
+    source.add_argument("--encoder", type=Path, metavar="FOLDER",
+                        help="of an encoder, results/<study>/encoders/<name>: a probe learns --labels")  # fmt: skip
+    parser.add_argument("--labels", metavar="fields.gpkg:crop|map.tif",
+                        help="beside --encoder: polygons and the column of their class, or a raster")  # fmt: skip
+    parser.add_argument("--aoi", type=Path, metavar="FILE",
+                        help="beside --encoder: polygons of the ground that is learnt from and mapped")  # fmt: skip
     parser.add_argument("--input", required=True, type=Path, nargs="+", metavar="PATH",
                         help="GeoTIFFs, or a folder of them; of a model that sees several modalities a folder with a "
                         "sub-folder for each")  # fmt: skip
@@ -40,20 +48,30 @@ def map_command(argv: Sequence[str]) -> int:
     parser.add_argument("--offset-dn", type=int, metavar="N",
                         help="added to DN of Sentinel-2: -1000 where that of baseline 04.00 is in them")  # fmt: skip
     given = parser.parse_args(argv)
+    if given.encoder is not None:
+        if given.labels is None or given.aoi is None:
+            parser.error("--encoder needs --labels and --aoi beside it")
+        from terraprobe.maplabels import Wanted, map_from_labels
+
+        map_from_labels(Wanted(given.encoder, given.labels, given.aoi, given.input, given.offset_dn), given.output)
+        return 0
+    if given.labels is not None or given.aoi is not None:
+        parser.error("--labels and --aoi stand beside --encoder; a fitted probe (--model) has learnt already")
     model = ProbeModel.load(given.model)
     scene = Scene.open(given.input, model.bands, given.offset_dn)
     write_map(model, scene, given.output)
     return 0
 
 
-def write_map(model: ProbeModel, scene: Scene, path: Path) -> None:
+def write_map(model: ProbeModel, scene: Scene, path: Path, facts: Mapping[str, object] = MappingProxyType({})) -> None:
     """Call every pixel of a scene.
 
     Args:
         model: a fitted probe.
         scene: what it sees.
         path: GeoTIFF of two bands of bytes, on the scene's grid: the class as a code with its colour (0: a band was not
-            observed), and how probable it is, in per cent.
+            observed, or it lies outside what is mapped), and how probable it is, in per cent.
+        facts: written into its metadata besides.
 
     Raises:
         TerraprobeError: an input cannot be read, or the disk is full.
@@ -75,7 +93,7 @@ def write_map(model: ProbeModel, scene: Scene, path: Path) -> None:
         out.write_colormap(1, {NO_CLASS: (0, 0, 0, 0), **colours})
         out.descriptions = ("class", "probability (%)")
         out.update_tags(1, **names)
-        out.update_tags(model=model.title)
+        out.update_tags(model=model.title, **{name: str(value) for name, value in facts.items()})
         told = 0
         for top, rows in map_rows(model, scene):
             out.write(rows, window=Window(0, top, grid.width, rows.shape[1]))
@@ -103,7 +121,9 @@ def map_rows(model: ProbeModel, scene: Scene) -> Iterator[tuple[int, NDArray[np.
         seen = strip.observed[:rows]
         called = np.where(seen, codes[place.numpy()], NO_CLASS)
         percent = np.where(seen, np.rint(100 * best.numpy()), NO_CLASS)
-        yield top, np.stack([called, percent])[:, :, : grid.width].astype(np.uint8)
+        found = np.stack([called, percent])[:, :, : grid.width].astype(np.uint8)
+        found[:, ~scene.inside(top, rows)] = NO_CLASS
+        yield top, found
         blend = torch.cat([blend[:, rows:], torch.zeros(len(blend), rows, blend.shape[2])], dim=1)
 
 

@@ -15,6 +15,7 @@ from terraprobe.chips.cut import store_layer
 from terraprobe.chips.store import ChipStore
 from terraprobe.chips.tiles import Tile, describe_tiles, open_raster
 from terraprobe.chips.warp import Grid, read_band
+from terraprobe.collections.areagrid import OUTLINE_PIECES
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
 from terraprobe.collections.foldergrid import utm
 from terraprobe.collections.zones import UTM_NORTH, UTM_SOUTH, zone_of
@@ -35,10 +36,13 @@ class Scene:
         tiles: modality to its files.
         bands: modality to the bands that are read.
         grid: of the map.
+        ground: polygons of the only ground that is mapped, in the CRS of the grid; None: all of it.
     """
 
-    def __init__(self, tiles: Mapping[str, list[Tile]], bands: Mapping[str, tuple[str, ...]], grid: Grid) -> None:
-        self.grid = grid
+    def __init__(
+        self, tiles: Mapping[str, list[Tile]], bands: Mapping[str, tuple[str, ...]], grid: Grid, ground: Any = None
+    ) -> None:
+        self.grid, self._ground = grid, ground
         self._tiles, self._bands = dict(tiles), dict(bands)
         size = sum(np.dtype(MODALITIES[name].dtype).itemsize * len(own) for name, own in bands.items())
         self._slab_rows = max(1, SLAB_BYTES // (size * grid.width))
@@ -60,12 +64,53 @@ class Scene:
         """
         tiles = {}
         for name in bands:
-            files = _files(paths, name, alone=len(bands) == 1)
+            files = scene_files(paths, name, alone=len(bands) == 1)
             layer = MODALITIES[name]
             offset = offset_dn if layer.unit == "reflectance" else None
             recipe = IndexRecipe(layer=name, folder=str(files[0].parent), offset_dn=offset)
             tiles[name] = describe_tiles({path: read_facts(path, layer, recipe) for path in files}, layer)
         return cls(tiles, bands, _lay_grid([tile for own in tiles.values() for tile in own]))
+
+    def within(self, area: Any) -> "Scene":
+        """The part of it around polygons, beyond which nothing is mapped.
+
+        Args:
+            area: shapely Polygon or MultiPolygon in EPSG:4326, (x, y) = (lon, lat).
+
+        Raises:
+            TerraprobeError: they lie outside the scene.
+        """
+        import geopandas as gpd
+        import shapely
+
+        grid = self.grid
+        west, south, east, north = area.bounds
+        pieces = shapely.segmentize(area, max(east - west, north - south) / OUTLINE_PIECES)
+        ground = gpd.GeoSeries([pieces], crs="EPSG:4326").to_crs(grid.crs).iloc[0]
+        left, bottom, right, top = ground.bounds
+        # Pixels whose centre lies within the bounds.
+        columns = np.clip(np.rint((np.array([left, right]) - grid.left) / grid.pixel), 0, grid.width).astype(int)
+        rows = np.clip(np.rint((grid.top - np.array([top, bottom])) / grid.pixel), 0, grid.height).astype(int)
+        (width,), (height,) = np.diff(columns).tolist(), np.diff(rows).tolist()
+        if not width or not height:
+            raise TerraprobeError(
+                f"--aoi: longitude {west:.3f} to {east:.3f}, latitude {south:.3f} to {north:.3f} lies outside the "
+                "files of --input. Give files that show it; where they should, check the CRS of both."
+            )
+        corner = grid.left + columns[0] * grid.pixel, grid.top - rows[0] * grid.pixel
+        part = Grid(grid.crs, float(corner[0]), float(corner[1]), grid.pixel, width, height)
+        return Scene(self._tiles, self._bands, part, ground)
+
+    def inside(self, top: int, rows: int) -> NDArray[np.bool_]:
+        """Which pixels of some rows are mapped, (row, column)."""
+        from rasterio.features import geometry_mask
+
+        shape = (rows, self.grid.width)
+        if self._ground is None:
+            return np.ones(shape, np.bool_)
+        transform = self.grid.transform @ self.grid.transform.translation(0, top)
+        mask: NDArray[np.bool_] = geometry_mask([self._ground], shape, transform, invert=True)
+        return mask
 
     def strip(self, top: int, chip_px: int) -> "Strip":
         """As many rows as a chip has, from `top` on; to be asked for from top to bottom."""
@@ -144,8 +189,17 @@ class _StripStore(ChipStore):
         return self._pixels[chips, channels]
 
 
-def _files(paths: Sequence[Path], modality: str, alone: bool) -> list[Path]:
-    """GeoTIFFs of one modality."""
+def scene_files(paths: Sequence[Path], modality: str, alone: bool) -> list[Path]:
+    """GeoTIFFs of one modality.
+
+    Args:
+        paths: GeoTIFFs or a folder of them; of several modalities a folder with a sub-folder for each.
+        modality: which.
+        alone: whether it is the only one.
+
+    Raises:
+        TerraprobeError: a path is absent or holds no GeoTIFF, or there are several where one is wanted.
+    """
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise TerraprobeError(f"{absent[0]}: not found. Give GeoTIFFs, or a folder of them.")

@@ -19,6 +19,7 @@ from terraprobe.statistics import (
 )
 from terraprobe.statistics import p_value as bootstrap_p
 from terraprobe.statistics import resample as resample_metric
+from terraprobe.towers import CONCAT
 
 WORLD = ("evaluation", "collection")
 CURVE = (*WORLD, "encoder", "arm", "floor", "modality", "task")
@@ -149,26 +150,31 @@ def rivals_of(a: Point, records: Sequence[Point]) -> list[Point]:
         records: points of the same evaluation, task and size.
 
     Returns:
-        Its untrained twins, the other encoders of the same modality that come after it by name, and of each floor
-        the point of the same modality or else the widest.
+        Its untrained twins, the other encoders that come after it by name where both are of the same modality or both
+        are all that their encoder sees, and of each floor the point of the same modality or else the widest.
     """
     floors = {(r["floor"], r["modality"]) for r in records}
+    seen = {(r["encoder"], r["modality"]) for r in records if r["arm"] == "trained"}
+
+    def is_whole(p: Point) -> bool:
+        return bool(p["modality"] == CONCAT or {m for e, m in seen if e == p["encoder"]} == {p["modality"]})
 
     def is_rival(b: Point) -> bool:
         if b["arm"] == "floor":
             # a tower that sees some bands of a modality has no floor of its own name: it meets the widest one
             own = (b["floor"], a["modality"]) in floors
             return bool(b["modality"] == (a["modality"] if own else _widest(b["floor"], floors)))
-        if b["modality"] != a["modality"]:
-            return False
-        return bool(a["encoder"] == b["encoder"] if b["arm"] == "random" else a["encoder"] < b["encoder"])
+        same = bool(b["modality"] == a["modality"])
+        if b["arm"] == "random":
+            return same and bool(a["encoder"] == b["encoder"])
+        return (same or (is_whole(a) and is_whole(b))) and bool(a["encoder"] < b["encoder"])
 
     return [b for b in records if is_rival(b)]
 
 
 def _widest(floor: object, floors: set[tuple[object, object]]) -> object:
     modalities = sorted(str(m) for f, m in floors if f == floor)
-    return "concat" if "concat" in modalities else modalities[0]
+    return CONCAT if CONCAT in modalities else modalities[0]
 
 
 _SHARED = (*WORLD, "encoder", "modality", "task", "n_shots", "metric", "balanced", "n_blocks", "few_blocks", "value")

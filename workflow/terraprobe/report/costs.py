@@ -1,9 +1,9 @@
-"""What trainings with labels cost: alpha and Eff-p in relative epochs, on a page of its own beside the report.
+"""What trainings cost: seconds, alpha and Eff-p in relative epochs, on a page of its own beside the report.
 
 Times differ between equal runs and the report's page must not: nothing of this enters a record or a comparison.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +94,19 @@ def cost_table(note: ClassificationNote, arms: pd.DataFrame, encoders: Sequence[
     return Table(note.name, caption, columns, pd.DataFrame(rows))
 
 
-def write_costs(recipe: ReportRecipe, tables: dict[str, Table], page: Path) -> None:
+def write_costs(recipe: ReportRecipe, items: Sequence[Mapping[str, Any]], page: Path) -> None:
     """Write `cost/index.html` and its CSV files beside the report; without tables what an earlier run left goes.
 
     Args:
         recipe: what the study says about itself.
-        tables: name of an evaluation to its `cost_table`.
+        items: of each evaluation itself, a `note` that says whether its data is real, and its table as `cost`.
         page: of the report.
     """
     folder = page.parent / FOLDER
-    write_tables(list(tables.values()), folder)
-    if not tables:
+    write_tables([item["cost"] for item in items], folder)
+    if not items:
         (folder / "index.html").unlink(missing_ok=True)
         return
-    html = render_costs({"recipe": recipe, "items": [(note, tables[note.name]) for note in recipe.classifications]})
+    html = render_costs({"recipe": recipe, "items": items})
     with atomic_path(folder / "index.html") as temporary:
         temporary.write_text(html)

@@ -52,6 +52,7 @@ class EncoderNote(Recipe):
         deviations: where it leaves its paper, one sentence each.
         members: names of its encoders, one a seed, where there are several.
         arm: that it stands for beside encoders of other collections; empty where it stands for itself.
+        budgets: that it was given, `chips` or `compute`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class EncoderNote(Recipe):
     deviations: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     arm: str = ""
+    budgets: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -75,11 +77,13 @@ class EvaluationNote(Recipe):
         name: as in the study file.
         title: short, for headings.
         collection: whose chips and labels it uses.
+        reference: encoder that learnt with labels, which the others are held against; empty: there is none.
     """
 
     name: str
     title: str
     collection: str
+    reference: str = ""
 
 
 class ClassificationNote(_OfKind):
@@ -208,6 +212,7 @@ class ReportRecipe(Recipe):
         mlp_pools: of MLPs, in the order of the page.
         segmentation_pools: of pixels, in the order of the page.
         papers: whose published numbers stand beside ours.
+        left_out: what a list of studies lacks here and why, by study.
     """
 
     study: str
@@ -225,6 +230,7 @@ class ReportRecipe(Recipe):
     mlp_pools: tuple[ClassPoolNote, ...] = ()
     segmentation_pools: tuple[ClassPoolNote, ...] = ()
     papers: tuple[str, ...] = ()
+    left_out: dict[str, tuple[str, ...]] = {}
 
     @property
     def titles(self) -> dict[str, str]:

@@ -65,7 +65,8 @@ def encoders_table(encoders: Sequence[TrainedEncoder]) -> Table:
         Column("train_chips", "train chips", whole, number=True), Column("labels", "labels"),
         Column("start", "begun from"), Column("parameters", "parameters", whole, number=True),
     )  # fmt: skip
-    return Table("encoders", "What was trained, and on what.", columns, pd.DataFrame(rows))
+    frame = pd.DataFrame(rows, columns=["encoder", *(column.source for column in columns)])
+    return Table("encoders", "What was trained, and on what.", columns, frame)
 
 
 def labels_table(collections: Sequence[Collection]) -> Table:

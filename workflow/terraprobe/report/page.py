@@ -34,12 +34,13 @@ from terraprobe.report.sections import (
     reconstructions,
     segmentation_pools_of,
     segmentations,
+    side_by_side,
 )
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
 
 CONTENTS = (
-    ("summary", "Summary"), ("classes", "With labels"), ("bands", "Band by band"),
+    ("summary", "Summary"), ("compared", "Side by side"), ("classes", "With labels"), ("bands", "Band by band"),
     ("reconstruction", "Reconstruction"), ("segmentation", "Pixels"), ("places", "Where"),
     ("leakage", "Leakage"), ("chips", "Chips"), ("training", "Training"), ("fewshot", "Few labels"),
     ("embeddings", "Embeddings"), ("labels", "Labels"), ("scores", "All scores"), ("missing", "Missing"),
@@ -58,7 +59,7 @@ def write_report(
     class_pools: Ins, attributions: Ins, mlp: Ins, mlp_differences: Ins, mlp_curves: Ins, mlp_pools: Ins,
     band_attributions: Ins, band_projections: Ins, views: Ins,
     reconstruction: Ins, reconstruction_differences: Ins, images: Ins, segmentation: Ins, segmentation_classes: Ins,
-    segmentation_differences: Ins, segmentation_pools: Ins, pixel_maps: Ins, leakage: Ins, mistakes: In,
+    segmentation_differences: Ins, segmentation_pools: Ins, pixel_maps: Ins, leakage: Ins, mistakes: In, compute: Ins,
     recipe: ReportRecipe, page: Out,
 ) -> None:  # fmt: skip
     """Write the report of a study.
@@ -99,6 +100,7 @@ def write_report(
         pixel_maps: of `segment_chips`, `<evaluation>/<encoder>.npz` of the first seed of every encoder.
         leakage: `leakage.json` of every collection.
         mistakes: of `gather_mistakes`.
+        compute: of `count_compute` where encoders are set side by side; nothing elsewhere.
         recipe: what the study says about itself.
         page: HTML; `tables/*.{csv,md,tex}`, `figures/*.{svg,png}`, `figures/captions.md` and, of trainings with labels,
             `cost/` are written beside it.
@@ -137,6 +139,7 @@ def write_report(
         band_attributions={path.name.split(".")[0]: read_arrays(path) for path in band_attributions},
         band_projections={path.name.split(".")[0]: read_table(path) for path in band_projections},
         views={path.parent.name: read_arrays(path) for path in views},
+        compute=_concat(compute),
     )
     if recipe.evaluations and not len(material.summary):
         raise TerraprobeError(f"{summary}: no scores. Name at least one evaluation in the study, then run again.")
@@ -148,6 +151,7 @@ def write_report(
         "recipe": recipe,
         "contents": [(anchor, title) for anchor, title in CONTENTS if anchor not in _absent(recipe)],
         "opening": opening(material),
+        "compared": side_by_side(material),
         "pools": pools(material, gallery),
         "class_pools": class_pools_of(material, gallery),
         "classifications": classifications(material, gallery),
@@ -166,7 +170,7 @@ def write_report(
     }
     tables += content["published"]["tables"] if content["published"] else []
     tables += [item["table"] for item in content["headlines"] if item["table"]]
-    tables += [item["table"] for item in (*content["pools"], *content["class_pools"])]
+    tables += [item["table"] for item in (*content["compared"], *content["pools"], *content["class_pools"])]
     tables += [item[name] for item in content["classifications"] for name in ("table", "regions", "differences")]
     tables += [item[name] for item in content["reconstructions"] for name in ("table", "differences")]
     tables += [item[name] for item in content["segmentations"] for name in ("table", "classes", "differences")]
@@ -179,7 +183,7 @@ def write_report(
     html = render_page({**content, **pictures(material, gallery)})
     gallery.finish()
     write_tables(tables, page.parent / "tables")
-    write_costs(recipe, {item["note"].name: item["cost"] for item in content["classifications"]}, page)
+    write_costs(recipe, [*content["compared"], *content["classifications"]], page)
     with atomic_path(page) as temporary:
         temporary.write_text(html)
     progress(f"report: {len(gallery.captions)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")
@@ -189,6 +193,7 @@ def _absent(recipe: ReportRecipe) -> set[str]:
     """Sections that this study has nothing for."""
     filled = {
         "published": recipe.papers,
+        "compared": [note for note in recipe.encoders if note.budgets],
         "classes": recipe.classifications, "bands": recipe.mlp_probes, "reconstruction": recipe.reconstructions,
         "segmentation": recipe.segmentations, "fewshot": recipe.evaluations, "scores": recipe.evaluations,
     }  # fmt: skip

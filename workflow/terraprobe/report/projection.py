@@ -44,17 +44,15 @@ def project_embeddings(*, embeddings: Ins, recipe: ProjectionRecipe, projections
     """Project the trained embeddings of every encoder, collection and modality to two dimensions.
 
     Args:
-        embeddings: `embeddings/<encoder>/<collection>.parquet`.
+        embeddings: `embeddings/<encoder>/<collection>.parquet`; none where nothing of a list of studies could run.
         recipe: parameters.
         projections: Parquet with columns encoder, collection, modality, chip_id, x, y (no unit); `nearest`, ids of the
             chips whose embeddings are most like it among those of these rows, and `cosines`, how alike they are, the
             nearest first. What could not be projected stands in the file's metadata under `skipped`.
 
     Raises:
-        TerraprobeError: no file was given, or one is broken or lacks a column.
+        TerraprobeError: a file is broken or lacks a column.
     """
-    if not embeddings:
-        raise TerraprobeError("project-embeddings: no embeddings were given. Name at least one encoder in the study.")
     parts, skipped = [pd.DataFrame(columns=_COLUMNS)], []
     for path in sorted(embeddings):
         encoder, collection = path.parent.name, path.stem

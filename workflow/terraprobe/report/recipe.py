@@ -49,12 +49,15 @@ def report_recipe(study: Study) -> ReportRecipe:
     what = "All of the data is" if all(simulated) else "Part of the data is"
     warning = f" {what} simulated: scores on it show that the pipeline works, not what is true of the Earth."
     labelled = " Some encoders are trained with labels: their own heads are scored." if study.classifications else ""
+    if any(evaluation.reference for evaluation in study.forests):
+        labelled += " One is trained with labels from scratch: the reference that the others are held against."
     collections = tuple(_collection(c) for c in study.collections)
     return ReportRecipe(
         study=study.study,
         title=study.title or study.study,
         about=ABOUT + labelled + (warning if any(simulated) else ""),
         papers=tuple(study.papers),
+        left_out={name: tuple(reasons) for name, reasons in study.left_out.items()},
         collections=collections,
         encoders=tuple(_encoder(e, collections) for e in study.encoders),
         evaluations=tuple(_evaluation(e) for e in study.forests),
@@ -80,7 +83,9 @@ def _evaluation(evaluation: "Evaluation") -> EvaluationNote:
     learnt = f", trained on {' and '.join(elsewhere)}" if elsewhere else ""
     null = ", labels permuted by block (a null: nothing can be known)" if evaluation.permute_labels else ""
     title = f"Few-shot forests on {_title(evaluation.collection)}{learnt}{null}"
-    return EvaluationNote(name=evaluation.name, title=title, collection=evaluation.collection)
+    return EvaluationNote(
+        name=evaluation.name, title=title, collection=evaluation.collection, reference=evaluation.reference
+    )
 
 
 def _classification(evaluation: "Classification", study: Study) -> ClassificationNote:
@@ -266,4 +271,5 @@ def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> Enco
         deviations=tuple(deviations),
         members=tuple(member.name for member in encoder.members) if encoder.seeds else (),
         arm=encoder.arm,
+        budgets=tuple(encoder.budgets),
     )

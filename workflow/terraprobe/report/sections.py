@@ -62,6 +62,7 @@ from terraprobe.report.segmentationpools import (
     pixel_pool_sentences,
     pixel_pool_table,
 )
+from terraprobe.report.sidebyside import Gaps, compared_rows, compared_sentences, compared_table, with_seconds
 from terraprobe.report.training import card_facts, draw_training
 
 Archive = Mapping[str, NDArray[Any]]
@@ -103,6 +104,7 @@ class Material:
         band_attributions: of `attribute_bands`, by evaluation.
         band_projections: of `project_bands`, by evaluation.
         views: of `augment_chips`, by encoder.
+        compute: of `count_compute`.
     """
 
     recipe: ReportRecipe
@@ -135,6 +137,7 @@ class Material:
     band_attributions: Mapping[str, Archive]
     band_projections: Mapping[str, pd.DataFrame]
     views: Mapping[str, Archive]
+    compute: pd.DataFrame
 
     def note(self, collection: str) -> CollectionNote:
         """What the study says about a collection."""
@@ -152,13 +155,16 @@ class Material:
         return [str(name) for name in collection.labels if name in scored]
 
 
-def opening(material: Material) -> str:
-    """How many chips there are of what."""
+def opening(material: Material) -> list[str]:
+    """How many chips there are of what, and what could not run."""
     counts = "; ".join(
         f"{c.note.title} ({c.note.kind}): {len(c.chips):,} chips in {c.chips['block'].nunique():,} blocks"
         for c in material.collections
     )
-    return f"Data: {counts}."
+    sentences = [f"Data: {counts}." if counts else "Nothing of this could run here."]
+    return sentences + [
+        f"Not run: {name}: {why.rstrip('.')}." for name, reasons in material.recipe.left_out.items() for why in reasons
+    ]
 
 
 def headlines(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
@@ -202,7 +208,7 @@ def classifications(material: Material, gallery: Gallery) -> list[dict[str, Any]
             found = material.attributions.get(note.name)
             seen = draw_attributions(collection, note, judged, found, gallery) if found else []
         shown = {"pictures": drawn, "attributions": seen, "cost": cost_table(note, arms, material.encoders)}
-        blocks.append({"note": note, "sentences": said, **tables, "differences": compared, **shown})
+        blocks.append({"evaluation": note, "note": note, "sentences": said, **tables, "differences": compared, **shown})
     return blocks
 
 
@@ -309,6 +315,24 @@ def mlp_pools_of(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
             drawn = draw_pooled_bands(note, largest(rows), gallery)
         table = bands_differences_table(f"bands-pool-{note.name}", rows, pooled=True)
         blocks.append({"note": note, "sentences": arm_sentences(largest(rows)), "pictures": drawn, "table": table})
+    return blocks
+
+
+def side_by_side(material: Material) -> list[dict[str, Any]]:
+    """Sentences, a table, and the table with what was measured, of every evaluation whose encoders have budgets."""
+    blocks = []
+    for evaluation in material.recipe.evaluations:
+        points = curve_points(material.summary, evaluation)
+        judged = [e for e in material.encoders if e.note.name in set(points["encoder"])]
+        if not any(e.note.budgets for e in judged):
+            continue
+        gaps = Gaps(material.differences[material.differences["evaluation"] == evaluation.name])
+        rows = compared_rows(evaluation, judged, points, gaps, material.compute)
+        table = compared_table(evaluation, rows)
+        said = compared_sentences(evaluation, judged, rows, gaps)
+        cost = with_seconds(table, material.encoders, material.compute)
+        note = material.note(evaluation.collection)
+        blocks.append({"evaluation": evaluation, "note": note, "sentences": said, "table": table, "cost": cost})
     return blocks
 
 

@@ -57,6 +57,8 @@ class EncoderEntry(Recipe):
         weights: a file of published weights that it starts from; of `rsbyol` and `sscl` alone.
         recipe: what differs from the method's own recipe (`terraprobe describe METHOD` prints it).
         group: it sees collections of the same group alone; none: those of none.
+        budgets: `chips`, `compute` or both: what all encoders of an evaluation that name the same one were given alike,
+            train chips seen or floating-point operations; the report sets them side by side and says how alike.
     """
 
     name: Name
@@ -70,6 +72,7 @@ class EncoderEntry(Recipe):
     weights: PublishedWeights | None = None
     recipe: dict[str, Any] = {}
     group: str = ""
+    budgets: list[Literal["chips", "compute"]] = []
 
     @field_validator("name", "arm")
     @classmethod
@@ -96,6 +99,7 @@ class EncoderEntry(Recipe):
     @model_validator(mode="after")
     def _seeds_once(self) -> "EncoderEntry":
         check_names(self.seeds, self.seeds, "seeds")
+        check_names(self.budgets, self.budgets, "budgets")
         if self.seeds and "seed" in self.model_fields_set:
             raise ValueError(f"seed: found {self.seed} beside seeds {self.seeds}, allowed: one of the two keys")
         return self

@@ -21,6 +21,8 @@ class Evaluation(Recipe):
         train_on: collections whose train and val chips are learnt from and chosen by; its own where none is named.
             Leave-one-collection-out over n collections is n evaluations, each of which names the others.
         encoders: names, or `all` that can embed the collection.
+        reference: an encoder that learnt the classes of the same train chips from scratch, which the others are held
+            against; it has seen all their labels, so it is no few-shot rival.
         tasks: chip-level labels, each a binary task at its train median.
         sizes: numbers of labelled train chips; `full` is all of them.
         repeats: draws of each size.
@@ -37,6 +39,7 @@ class Evaluation(Recipe):
     collection: str
     train_on: list[str] = []
     encoders: Literal["all"] | list[str] = "all"
+    reference: str = ""
     tasks: list[str] = Field(min_length=1)
     sizes: list[Annotated[int, Field(ge=2)] | Literal["full"]] = Field([10, 100, "full"], min_length=1)
     repeats: int = Field(10, ge=1)
@@ -55,7 +58,7 @@ class Evaluation(Recipe):
 
     def forest_recipe(self) -> dict[str, Any]:
         """What `select_forest` and `score_forest` need to know: nothing about which encoders are compared."""
-        content = self.model_dump(mode="json", exclude={"name", "probe", "encoders"})
+        content = self.model_dump(mode="json", exclude={"name", "probe", "encoders", "reference"})
         sizes = [0 if size == "full" else size for size in self.sizes]
         return {**content, "evaluation": self.name, "train_on": self.trained_on, "sizes": sizes}
 

@@ -58,7 +58,8 @@ def put_together(listed: StudyList, studies: Sequence[tuple[str, Any]]) -> dict[
         A study's content; `left_out` says by study what is not in it and why.
 
     Raises:
-        TerraprobeError: two studies have one name, `strict` is true and something is left out, or nothing is left.
+        TerraprobeError: two studies have one name, `strict` is true and something is left out, or nothing is left and
+            no paper is named whose numbers a page could still show.
     """
     made = {**listed.model_dump(exclude={"studies", "strict"}), **{key: [] for key in LISTS}}
     left_out: dict[str, list[str]] = {}
@@ -72,7 +73,7 @@ def put_together(listed: StudyList, studies: Sequence[tuple[str, Any]]) -> dict[
     told = [f"{name}: {reason}" for name, reasons in left_out.items() for reason in reasons]
     if told and listed.strict:
         raise TerraprobeError("strict: these cannot run here:\n  " + "\n  ".join(told))
-    if not made["evaluations"]:
+    if not made["evaluations"] and not listed.papers:
         raise TerraprobeError("studies: none of them can run here:\n  " + "\n  ".join(told))
     return {**made, "left_out": {name: reasons for name, reasons in left_out.items() if reasons}}
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from terraprobe.methods import load_method
 from terraprobe.modalities import MODALITIES
 from terraprobe.stage import Recipe
+from terraprobe.study.budgets import check_budgets, check_reference
 from terraprobe.study.collections import Collection
 from terraprobe.study.each import spread_entries
 from terraprobe.study.encoders import EncoderEntry
@@ -53,9 +54,9 @@ class Study(Recipe):
     random_inits: int = Field(3, ge=0)
     tsne_chips: int = Field(2000, ge=10)
     papers: list[Literal["bioclim", "clip3", "rsbyol", "sscl"]] = []
-    collections: list[AnyCollection] = Field(min_length=1)
-    encoders: list[EncoderEntry] = Field(min_length=1)
-    evaluations: list[AnyEvaluation] = Field(min_length=1)
+    collections: list[AnyCollection]
+    encoders: list[EncoderEntry]
+    evaluations: list[AnyEvaluation]
     pools: list[Pool] = []
     left_out: dict[str, list[str]] = {}
 
@@ -63,6 +64,13 @@ class Study(Recipe):
     @classmethod
     def _each(cls, content: Any) -> Any:
         return spread_entries(content)
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> "Study":
+        for key in ("collections", "encoders", "evaluations"):
+            if not getattr(self, key) and not self.left_out:  # of a list of studies it may be that none can run here
+                raise ValueError(f"{key}: found [], allowed: at least 1 item")
+        return self
 
     @model_validator(mode="after")
     def _names_once(self) -> "Study":
@@ -107,6 +115,8 @@ class Study(Recipe):
                 labelled = any(e.supervised for e in self.encoders)
                 why = f"can embed {names}{', learnt without labels' if labelled else ''}"
                 check_names(evaluation.encoders, able, f"{where}.encoders", why)
+            check_reference(self, evaluation)
+            check_budgets(self, evaluation)
         for pool in self.pools:
             check_pool(self, pool)
         return self
@@ -285,7 +295,9 @@ class Study(Recipe):
     def pretrain_recipe(self, name: str) -> dict[str, Any]:
         """What `pretrain_encoder` needs to know of an encoder."""
         encoder = self.encoder(name)
-        content = encoder.model_dump(mode="json", exclude={"name", "arm", "seeds", "start", "weights", "group"})
+        content = encoder.model_dump(
+            mode="json", exclude={"name", "arm", "seeds", "start", "weights", "group", "budgets"}
+        )
         if encoder.weights is not None:
             content["layout"] = encoder.weights.layout
         if encoder.supervised:
@@ -415,9 +427,9 @@ class Study(Recipe):
         return [member.name for encoder in self._compared(evaluation) for member in encoder.members]
 
     def _compared(self, evaluation: AnyEvaluation) -> list[EncoderEntry]:
-        if evaluation.encoders == "all":
-            return self._able(evaluation)
-        return [encoder for encoder in self.encoders if encoder.name in evaluation.encoders]
+        reference = evaluation.reference if isinstance(evaluation, Evaluation) else ""
+        named = [e.name for e in self._able(evaluation)] if evaluation.encoders == "all" else evaluation.encoders
+        return [encoder for encoder in self.encoders if encoder.name in named or encoder.name == reference]
 
     def _able(self, evaluation: AnyEvaluation) -> list[EncoderEntry]:
         """The encoders that an evaluation could compare, in study order.
