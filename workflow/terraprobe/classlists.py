@@ -1,10 +1,21 @@
 """Chip-level classes as text: one name, or several with a space between."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
+
+
+def _each_once(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"found {list(classes)}, allowed: each class once")
+    return classes
+
+
+ClassNames = Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_each_once)]
+"""Classes that a recipe names, in the order of a head's outputs."""
 
 
 def has_classes(names: NDArray[Any], classes: Sequence[str], several: bool) -> NDArray[np.bool_]:

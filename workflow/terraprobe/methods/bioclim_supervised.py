@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from terraprobe.archives import EUROSAT_CLASSES
-from terraprobe.classlists import has_classes, one_hot
+from terraprobe.classlists import ClassNames, has_classes, one_hot
 from terraprobe.method import Batch, Note, Source, TrainRecipe
 from terraprobe.methods._bioclim import SHARED_NOTES, ClimateResNet, ClimateResNetRecipe, added, norms, shape
 
@@ -36,20 +36,11 @@ class BioclimSupervisedRecipe(ClimateResNetRecipe):
         val_batches: fixed batches whose mean loss is shown; what chooses is the accuracy on all validation chips.
     """
 
-    classes: Annotated[tuple[str, ...], Field(min_length=2), Source("P", "sec. 1 Data: EuroSAT, 10 classes")] = tuple(
-        EUROSAT_CLASSES.values()
-    )
+    classes: Annotated[ClassNames, Source("P", "sec. 1 Data: EuroSAT, 10 classes")] = tuple(EUROSAT_CLASSES.values())
     multi_label: Annotated[bool, Source("P", "sec. 1 Data: EuroSAT one class, BigEarthNet several")] = False
     epochs: Annotated[int, Field(ge=1), Source("C", "sec. 1 Optimiser: at most")] = 100
     patience: Annotated[int, Field(ge=1), Source("P", "sec. 1 Optimiser: EuroSAT; 10 for BigEarthNet")] = 5
     val_batches: Annotated[int, Field(ge=1), Source("D", "shown beside the train loss; chooses nothing")] = 8
-
-    @field_validator("classes")
-    @classmethod
-    def _once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes)) < len(classes):
-            raise ValueError(f"found {list(classes)}, allowed: each class once")
-        return classes
 
 
 class BioclimSupervised(ClimateResNet):

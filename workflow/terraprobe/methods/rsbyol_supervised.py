@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from terraprobe.archives import EUROSAT_CLASSES
+from terraprobe.classlists import ClassNames
 from terraprobe.method import Batch, Method, Note, Source, TrainRecipe
 from terraprobe.methods._bioclim import flip
 from terraprobe.methods._rsbyol import TRIPLET, check_bands, check_size
@@ -54,9 +55,7 @@ class RsbyolSupervisedRecipe(TrainRecipe):
         Source("P", "sec. 3 Network: ResNet50"),
     ] = (3, 4, 6, 3)
     hidden: Annotated[int, Field(ge=1), Source("P", "sec. 3 Evaluation: MLP 128, batch norm, ReLU")] = 128
-    classes: Annotated[tuple[str, ...], Field(min_length=2), Source("P", "sec. 3 Evaluation: EuroSAT")] = tuple(
-        EUROSAT_CLASSES.values()
-    )
+    classes: Annotated[ClassNames, Source("P", "sec. 3 Evaluation: EuroSAT")] = tuple(EUROSAT_CLASSES.values())
     multi_label: Annotated[bool, Source("P", "sec. 3 Evaluation: one class, softmax")] = False
     epochs: Annotated[int, Field(ge=1), Source("D", "sec. 3 Evaluation: 100 of the probes; at most")] = 100
     patience: Annotated[int, Field(ge=1), Source("D", "stated nowhere")] = 10
@@ -68,13 +67,6 @@ class RsbyolSupervisedRecipe(TrainRecipe):
         Literal["auto", "bf16", "fp32"], Source("D", "stated nowhere; bf16 on a GPU, the loss in fp32")
     ] = "auto"
     val_batches: Annotated[int, Field(ge=1), Source("D", "shown beside the train loss; chooses nothing")] = 8
-
-    @field_validator("classes")
-    @classmethod
-    def _once(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(classes)) < len(classes):
-            raise ValueError(f"found {list(classes)}, allowed: each class once")
-        return classes
 
     @model_validator(mode="after")
     def _one_tower(self) -> "RsbyolSupervisedRecipe":
