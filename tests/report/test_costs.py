@@ -9,7 +9,8 @@ import pytest
 
 from terraprobe.report.costs import cost_table, epoch_seconds, relative_cost, write_costs
 from terraprobe.report.inputs import TrainedEncoder
-from terraprobe.report.notes import ClassificationNote, EncoderNote, ReportRecipe
+from terraprobe.report.notes import ClassificationNote, EncoderNote, EvaluationNote, ReportRecipe
+from terraprobe.report.trainings import few_shot_scores, probe_scores, trainings_table
 
 NOTE = ClassificationNote(name="kinds", title="Kinds on Simland", collection="sim", simulated=True, efficiency_at=0.9)
 
@@ -68,18 +69,45 @@ def test_the_first_encoder_that_is_judged_is_the_reference() -> None:
     assert "over that of plain" in table.caption
 
 
+def judged(name: str, encoder: TrainedEncoder) -> TrainedEncoder:
+    """The same with a card."""
+    card = {"method": "bioclim_supervised", "parameters": {"total": 7}, "chips": {"train": 5}}
+    return TrainedEncoder(encoder.note, (card,), encoder.histories, encoder.costs)
+
+
+def test_scores_beside_costs_are_means_over_tasks_and_draws_of_the_encoder_as_a_whole() -> None:
+    note = EvaluationNote(name="few", title="Few", collection="sim")
+    row = {"evaluation": "few", "arm": "trained", "floor": "", "encoder": "e", "primary": True, "n_shots": 100}
+    rows = [
+        {**row, "modality": modality, "task": task, "value": value}
+        for modality, task, value in [("concat", "a", 0.6), ("concat", "b", 0.8), ("s1_grd", "a", 0.1)]
+    ] + [{**row, "modality": "concat", "task": "a", "value": 0.2, "n_shots": 10}]
+    found = few_shot_scores(pd.DataFrame(rows), {note: "Few (simulated)"})
+    assert found == {"Few (simulated), 100 labels: accuracy": {"e": pytest.approx(0.7)}}
+    pixels = pd.DataFrame(
+        [("cover", "miou", "e", 0, 0.3), ("cover", "miou", "e", 50, 0.1), ("cover", "oa", "e", 0, 0.9)],
+        columns=["evaluation", "metric", "arm", "size", "value"],
+    )
+    assert probe_scores(pixels, {"cover": "Cover"}, "miou", "mIoU") == {"Cover: mIoU": {"e": 0.3}}
+
+
 def test_costs_stand_on_a_page_of_their_own_and_leftovers_go(tmp_path: Path) -> None:
     recipe = ReportRecipe(
         study="s", title="Study", about="", collections=(), encoders=(), evaluations=(), classifications=(NOTE,)
     )
     table = cost_table(NOTE, arms(plain=10.0, cbn=9.0), [PLAIN, CBN])
-    write_costs(recipe, [{"evaluation": NOTE, "note": NOTE, "cost": table}], tmp_path / "index.html")
+    every = trainings_table([judged("plain", PLAIN), judged("cbn", CBN)], {"Kinds (simulated)": {"plain": 0.75}})
+    write_costs(recipe, every, [{"evaluation": NOTE, "note": NOTE, "cost": table}], tmp_path / "index.html")
     html = (tmp_path / "cost/index.html").read_text()
     assert ">1.220</td>" in html and 'href="kinds.csv"' in html and 'href="../index.html"' in html
     assert "Measured in this run itself" in html and "make bench-train" in html
     assert 'class="badge simulated"' in html and "default-src 'none'" in html
     assert pd.read_csv(tmp_path / "cost/kinds.csv")["alpha"].tolist() == pytest.approx([1, 1.22])
-    write_costs(recipe, [], tmp_path / "index.html")
+    both = pd.read_csv(tmp_path / "cost/trainings.csv").set_index("encoder")
+    assert both["seconds"].tolist() == pytest.approx([25, 21.5])
+    assert both.loc["plain", "Kinds (simulated)"] == 0.75 and math.isnan(both.loc["cbn", "Kinds (simulated)"])
+    assert both.loc["cbn", ["epochs", "machine"]].tolist() == [7, "cpu, 1 threads"]
+    write_costs(recipe, trainings_table([], {}), [], tmp_path / "index.html")
     assert not list((tmp_path / "cost").iterdir())
 
 

@@ -1,4 +1,4 @@
-"""What trainings cost: seconds, alpha and Eff-p in relative epochs, on a page of its own beside the report.
+"""What trainings cost: seconds beside scores, alpha, Eff-p in relative epochs, on a page of its own beside the report.
 
 Times differ between equal runs and the report's page must not: nothing of this enters a record or a comparison.
 """
@@ -94,19 +94,21 @@ def cost_table(note: ClassificationNote, arms: pd.DataFrame, encoders: Sequence[
     return Table(note.name, caption, columns, pd.DataFrame(rows))
 
 
-def write_costs(recipe: ReportRecipe, items: Sequence[Mapping[str, Any]], page: Path) -> None:
-    """Write `cost/index.html` and its CSV files beside the report; without tables what an earlier run left goes.
+def write_costs(recipe: ReportRecipe, trainings: Table, items: Sequence[Mapping[str, Any]], page: Path) -> None:
+    """Write `cost/index.html` and its tables beside the report; where nothing was trained what was left there goes.
 
     Args:
         recipe: what the study says about itself.
+        trainings: of `trainings_table`.
         items: of each evaluation itself, a `note` that says whether its data is real, and its table as `cost`.
         page: of the report.
     """
     folder = page.parent / FOLDER
-    write_tables([item["cost"] for item in items], folder)
-    if not items:
+    if not len(trainings.frame):
+        write_tables([], folder)
         (folder / "index.html").unlink(missing_ok=True)
         return
-    html = render_costs({"recipe": recipe, "items": items})
+    write_tables([trainings, *(item["cost"] for item in items)], folder)
+    html = render_costs({"recipe": recipe, "trainings": trainings, "items": items})
     with atomic_path(folder / "index.html") as temporary:
         temporary.write_text(html)

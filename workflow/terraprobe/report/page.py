@@ -35,6 +35,7 @@ from terraprobe.report.sections import (
     segmentation_pools_of,
     segmentations,
     side_by_side,
+    trainings,
 )
 from terraprobe.report.tables import Table, write_tables
 from terraprobe.stage import In, Ins, Out, progress
@@ -183,7 +184,7 @@ def write_report(
     html = render_page({**content, **pictures(material, gallery)})
     gallery.finish()
     write_tables(tables, page.parent / "tables")
-    write_costs(recipe, [*content["compared"], *content["classifications"]], page)
+    write_costs(recipe, trainings(material), [*content["compared"], *content["classifications"]], page)
     with atomic_path(page) as temporary:
         temporary.write_text(html)
     progress(f"report: {len(gallery.captions)} figures, {len(tables)} tables, {len(html) / 1e6:.1f} MB: {page}")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from terraprobe.probes.inits import TRAINED
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.augmentations import draw_views
 from terraprobe.report.bandfeatures import draw_band_attributions, draw_band_projections
@@ -63,7 +64,9 @@ from terraprobe.report.segmentationpools import (
     pixel_pool_table,
 )
 from terraprobe.report.sidebyside import Gaps, compared_rows, compared_sentences, compared_table, with_seconds
+from terraprobe.report.tables import Table
 from terraprobe.report.training import card_facts, draw_training
+from terraprobe.report.trainings import few_shot_scores, probe_scores, trainings_table
 
 Archive = Mapping[str, NDArray[Any]]
 """Arrays of a NumPy archive."""
@@ -334,6 +337,27 @@ def side_by_side(material: Material) -> list[dict[str, Any]]:
         note = material.note(evaluation.collection)
         blocks.append({"evaluation": evaluation, "note": note, "sentences": said, "table": table, "cost": cost})
     return blocks
+
+
+def trainings(material: Material) -> Table:
+    """What every training took, and what every evaluation then says of its encoder."""
+    recipe = material.recipe
+    forests = {e: f"{e.title} ({material.note(e.collection).kind})" for e in recipe.evaluations}
+    heads, mlps, pixels = (
+        {note.name: f"{note.title} ({note.kind})" for note in notes}
+        for notes in (recipe.classifications, recipe.mlp_probes, recipe.segmentations)
+    )
+    scores = few_shot_scores(material.summary, forests)
+    if heads:
+        own = material.classes[material.classes["encoder"] == ""]
+        scores |= probe_scores(own, heads, "accuracy", "accuracy of its head")
+    if mlps:
+        own = material.mlp[(material.mlp["init"] == TRAINED) & (material.mlp["group"] == "all")]
+        scores |= probe_scores(own[own["view"] == ""], mlps, "f1_macro", "macro F1")
+    if pixels:
+        own = material.segmentation[material.segmentation["init"] == TRAINED]
+        scores |= probe_scores(own[own["stratum"] == ""], pixels, "miou", "mIoU")
+    return trainings_table(by_arm(material.encoders), scores)
 
 
 def pools(material: Material, gallery: Gallery) -> list[dict[str, Any]]:
