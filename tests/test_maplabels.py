@@ -108,12 +108,16 @@ def test_a_map_says_how_good_it_is_on_ground_held_out(encoders, ground, capsys):
     assert not [path for path in ground.iterdir() if path.name.startswith(".")]
 
 
-def test_only_the_area_is_mapped(encoders, ground):
+def test_codes_of_a_raster_are_classes_and_only_the_area_is_mapped(encoders, ground):
+    codes = (kinds() + 1).repeat(16, 0).repeat(16, 1)
+    codes[np.indices(codes.shape).sum(axis=0) // 16 % 3 == 0] = 0  # not known
+    write_scene(ground / "codes.tif", codes[None], ("",))
     corner = shapely.Polygon([(LEFT, TOP), (LEFT + 4500, TOP), (LEFT, TOP - 3600)])
     write_area(ground / "area.geojson", corner)
-    assert run(encoders["plain"], ground) == 0
+    assert run(encoders["plain"], ground, labels="codes.tif") == 0
     with rasterio.open(ground / "map.tif") as found:
         called = found.read(1)
+        assert found.tags()["labels"] == "codes.tif" and float(found.tags()["miou"]) > 0.6
     assert called[5, 5] and called[100, 100] and not called[350, 440] and not called[200, 300]
 
 
@@ -190,6 +194,8 @@ def test_labels_that_say_nothing_are_refused(encoders, ground, labels, said, cap
 def test_an_encoder_that_takes_climate_is_refused(encoders, ground, capsys):
     assert run(encoders["climate"], ground) == 1
     assert "climate takes climate and elevation beside the image" in capsys.readouterr().err
+    assert run(ground, ground) == 1
+    assert "card.json: not found" in capsys.readouterr().err
 
 
 def test_of_several_sensors_one_may_be_lacking(tmp_path):

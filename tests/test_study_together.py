@@ -97,6 +97,19 @@ def test_weights_that_are_absent_take_their_encoder_and_what_starts_from_it(one,
     assert named["clip3_later"]["weights"]["file"] == "results/both/encoders/clip3_net_s0/encoder.safetensors"
 
 
+def test_a_reference_keeps_its_name_or_goes_with_its_encoder(one, two):
+    land = next(c["name"] for c in one["collections"])
+    scratch = {"name": "scratch", "method": "bioclim_supervised", "collections": [land], "label": "worldcover_class",
+               "recipe": {"towers": {"s2": {"modality": "s2_rgb_monthly"}}, "stem_px": 1}}  # fmt: skip
+    one["encoders"].append(scratch)
+    one["evaluations"][0]["reference"] = "scratch"
+    study = parse_study(together(one, two), "both.yaml")
+    assert study.evaluation("clip3_cover").reference == "clip3_scratch"
+    scratch |= {"weights": {"file": "gone.pth", "layout": "byol"}}
+    made = together(one, two)
+    assert next(e for e in made["evaluations"] if e["name"] == "clip3_cover")["reference"] == ""
+
+
 def test_lists_that_cannot_be(one, two, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TerraprobeError, match=r"s.yaml: collections: unknown key; allowed study, title, studies"):

@@ -134,3 +134,24 @@ def test_seconds_stand_on_the_page_of_costs_alone(rows: pd.DataFrame, compute: p
     by = timed.frame.drop_duplicates("arm").set_index("arm")
     assert by.loc["long", "seconds"] == 4.0 and by.loc["auto", "machine"] == "cpu, threads: 1"
     assert np.isnan(by.loc["climate", "seconds"]) and by.loc["climate", "machine"] == ""
+
+
+def test_several_seeds_are_one_row(compute: pd.DataFrame) -> None:
+    points, differences = tables()
+    members = ("wide_s0", "wide_s1")
+    note = ENCODERS[0].note.model_copy(update={"members": members})
+    costs = tuple({"seconds": seconds, "device": "cpu", "threads": 1} for seconds in (2.0, 4.0))
+    wide = TrainedEncoder(note, ENCODERS[0].cards * 2, ENCODERS[0].histories * 2, costs)
+    own = [compute[:1].assign(encoder=m, stands_on=m, chips_seen=400 + 2 * k) for k, m in enumerate(members)]
+    counted = pd.concat([*own, compute[1:].assign(stands_on=compute["encoder"])])
+    encoders = [wide, *ENCODERS[1:]]
+    rows = compared_rows(NOTE, encoders, points, Gaps(differences), counted)
+    assert rows.iloc[0]["arm"] == "wide" and rows.iloc[0]["chips_seen"] == 401
+    assert with_seconds(compared_table(NOTE, rows), encoders, counted).frame.iloc[0]["seconds"] == 3.0
+
+
+def test_an_encoder_without_a_score_at_these_sizes_has_no_row(compute: pd.DataFrame) -> None:
+    points, differences = tables()
+    left = points[(points["encoder"] != "long") | (points["n_shots"] == 0)]
+    rows = compared_rows(NOTE, ENCODERS, left, Gaps(differences), compute)
+    assert "long" not in set(rows["arm"]) and "wide" in set(rows["arm"])

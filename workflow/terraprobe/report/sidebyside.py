@@ -83,8 +83,9 @@ def compared_rows(
         str(name): (str(name), TRAINED, widest(own)) for name, own in trained.groupby("encoder")
     }
     reference = features.get(evaluation.reference, ("", "", ""))
-    stated = [(title, e) for budget, title in BUDGETS.items() for e in encoders if budget in e.note.budgets]
-    stated += [(REFERENCE, e) for e in encoders if e.note.name == evaluation.reference]
+    scored = [e for e in encoders if e.note.name in features]
+    stated = [(title, e) for budget, title in BUDGETS.items() for e in scored if budget in e.note.budgets]
+    stated += [(REFERENCE, e) for e in scored if e.note.name == evaluation.reference]
     counted, rows = compute.set_index("encoder"), []
     for budget, encoder in stated:
         own = features[encoder.note.name]

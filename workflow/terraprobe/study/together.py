@@ -16,7 +16,7 @@ from terraprobe.study.names import Name
 from terraprobe.study.own import ArchiveCollection
 
 LISTS = ("collections", "encoders", "evaluations", "pools")
-_ONE, _SEVERAL = ("collection", "start", "arm"), ("collections", "train_on", "encoders", "evaluations")
+_ONE, _SEVERAL = ("collection", "start", "arm", "reference"), ("collections", "train_on", "encoders", "evaluations")
 
 
 class StudyList(Recipe):
@@ -161,6 +161,8 @@ def _left_of(
     """An evaluation without encoders that are lost; None where its collections are, or no encoder is left."""
     if any(f"collection {name}" in lost for name in _collections(evaluation)):
         return None
+    if f"encoder {evaluation.get('reference')}" in lost:
+        evaluation = {**evaluation, "reference": ""}
     named = evaluation.get("encoders", "all")
     if named == "all":
         return evaluation if any(_judged(e, evaluation) for e in encoders) else None
