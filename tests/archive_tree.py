@@ -14,6 +14,8 @@ def fake_downloads(folder, per_class=1):
         (home / "EuroSAT_MS" / name).mkdir(parents=True)
         for k in range(1, per_class + 1):
             (home / "EuroSAT_MS" / name / f"{name}_{k}.tif").touch()
+    (home / "RESISC45/NWPU-RESISC45/airplane").mkdir(parents=True)
+    (home / "RESISC45/NWPU-RESISC45/airplane/airplane_001.jpg").touch()
     files = [f"worldclim/wc2.1_10m_bio/wc2.1_10m_bio_{k}.tif" for k in range(1, 20)]
     files += ["worldclim/wc2.1_10m_elev.tif", "eea/BiogeoRegions2016.shp"]
     files += [f"BigEarthNet/patches_with_{what}.csv" for what in ("seasonal_snow", "cloud_and_shadow")]

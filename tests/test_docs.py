@@ -9,7 +9,7 @@ from terraprobe import study
 from terraprobe.acquire.simulated.world import SimulatedWorld
 from terraprobe.classmap import ClassMap
 from terraprobe.collections.leakage import LeakageLimit
-from terraprobe.collections.split_rules import Blocks, Geobands, Official, Shares, Stratified
+from terraprobe.collections.split_rules import Blocks, Geobands, Hashed, Official, Shares, Stratified
 from terraprobe.describe import describe
 from terraprobe.methods import METHODS
 from terraprobe.study.encoders import PublishedWeights
@@ -26,7 +26,7 @@ MODELS = {
         study.AreaCollection,
     ],
     "collections: classes": [ClassMap],
-    "collections: split": [Geobands, Stratified, Blocks, Official, Shares],
+    "collections: split": [Geobands, Stratified, Blocks, Official, Hashed, Shares],
     "collections: leakage_limit": [LeakageLimit],
     "collections: world": [SimulatedWorld],
     "encoders": [study.EncoderEntry],

@@ -8,7 +8,7 @@ from terraprobe.modalities import L1C_BANDS, L2A_BANDS, LABELS, MODALITIES, S2_B
 
 def test_numbers_of_bands():
     counts = {name: len(m.bands) for name, m in MODALITIES.items() if not m.variable}
-    assert counts == {"s2_l1c": 13, "s2_l2a": 12, "s2_rgb_monthly": 9, "s1_grd": 2, "s1_grd_monthly": 9}
+    assert counts == {"s2_l1c": 13, "s2_l2a": 12, "s2_rgb_monthly": 9, "s1_grd": 2, "s1_grd_monthly": 9, "rgb": 3}
     assert [name for name, m in MODALITIES.items() if m.variable] == ["s1_coherence"]
 
 
@@ -30,7 +30,7 @@ def test_a_modality_holds_together(name):
     modality = MODALITIES[name]
     assert modality.name == name
     assert modality.title
-    assert modality.unit in ("reflectance", "backscatter_db", "coherence")
+    assert modality.unit in ("reflectance", "backscatter_db", "coherence", "display")
     assert len(set(modality.bands)) == len(modality.bands)
     kind = np.iinfo(modality.dtype)
     assert kind.min <= modality.nodata <= kind.max

@@ -10,7 +10,8 @@ import rasterio
 from rasterio.enums import Resampling
 
 from terraprobe.acquire.archive import ArchiveRecipe, index_archive
-from terraprobe.archives import ARCHIVES, BIGEARTHNET_CLASSES, CORINE_CLASSES, EUROSAT_CLASSES
+from terraprobe.archiveclasses import BIGEARTHNET_CLASSES, CORINE_CLASSES, EUROSAT_CLASSES
+from terraprobe.archives import ARCHIVES
 from terraprobe.artifacts import read_json, read_table
 from terraprobe.chips.cut import CutRecipe, SealRecipe, cut_chips, seal_store
 from terraprobe.chips.labels import LabelsRecipe, measure_labels

@@ -332,3 +332,23 @@ def test_description_of_the_full_size(capsys):
     said = capsys.readouterr().out
     assert "s1_grd, bands: VV, VH, VV" in said and "[D] sec. 3 Augmentation gives no ranges" in said
     assert math.isclose(describe("rsbyol", {"views": "rsbyol3"})["parameters"]["total"], 23_508_032)
+
+
+def test_pictures_are_judged_and_never_drawn_from(pool, land, tmp_path):
+    """A tower of `rgb` changes neither what training reads nor its weights; no collection needs to have it."""
+    towers = {**TRIPLETS, "photo": {"modality": "rgb"}}
+    method = build(pool, views="rsbyol3_rgb", towers=towers)
+    assert set(method.sources) == {"ms", "sar"}
+    taken = method.inputs["photo"]
+    assert (taken.unit, taken.bands, taken.whole) == ("display", ("red", "green", "blue"), True)
+    for name, own in (("without", TRIPLETS), ("with", towers)):
+        pretrain(land, tmp_path / name, method="rsbyol", views="rsbyol3_rgb", towers=own, epochs=1)
+    weights = [(tmp_path / name / FILES[0]).read_bytes() for name in ("without", "with")]
+    assert weights[0] == weights[1]
+    side = ChipStore.open(land / "chips/s2_l1c").chip_px
+    dn = np.arange(2 * 3 * side**2).reshape(2, 3, side, side) % 256
+    make_store(tmp_path / "towns/chips/rgb", "rgb", dn, np.ones((2, 3), np.float32))
+    encoder, store = Encoder.load(tmp_path / "with"), ChipStore.open(tmp_path / "towns/chips/rgb")
+    (images,) = encoder.prepare("photo", store, np.arange(2), np.zeros(2, np.intp))
+    assert np.allclose(images.cpu().numpy(), dn / 255, atol=1e-6)
+    assert encoder.embed("photo", store, np.arange(2), np.zeros(2, np.intp)).shape[0] == 2

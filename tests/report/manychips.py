@@ -18,10 +18,12 @@ PX = 64
 BANDS = ("m1_B04", "m1_B03", "m1_B02")
 
 
-def with_chips(html: str, count: int, folder: Path) -> str:
-    """The page with an explorer of `count` chips in three modalities."""
+def with_chips(html: str, count: int, folder: Path, *, placed: bool = True) -> str:
+    """The page with an explorer of `count` chips in three modalities, somewhere on Earth or nobody knows where."""
     rng = np.random.default_rng(0)
     collection = many(count, folder / "chips", rng)
+    if not placed:
+        collection.chips["geometry"] = None
     vectors = rng.normal(size=(count, 16)).astype(np.float32)
     near, cosines = nearest_rows(vectors, 8)
     ids = collection.chips["chip_id"].to_numpy()

@@ -218,6 +218,19 @@ def test_axe_finds_nothing_serious(opened: Chromium, width: int, dark: bool) -> 
     assert found == []
 
 
+def test_chips_without_a_place_have_neighbours_and_no_map(browser: Chromium, page: Path, tmp_path: Path) -> None:
+    unplaced = tmp_path / "unplaced.html"
+    unplaced.write_text(with_chips(page.read_text(), 300, tmp_path, placed=False))
+    browser.open(unplaced)
+    see(browser, "#explorer")
+    browser.until("document.querySelectorAll('[data-part=near] canvas[data-drawn]').length > 4")
+    assert browser.run("document.querySelector('#explorer [data-part=ground]').hidden")
+    near = browser.run("document.querySelector('#explorer [data-part=near]').textContent")
+    assert "cosine" in near and "away" not in near and "NaN" not in near
+    browser.run("document.querySelector('[data-part=near] button').click()")
+    assert browser.trouble() == []
+
+
 def test_ten_thousand_chips_stay_fluid(browser: Chromium, page: Path, tmp_path: Path) -> None:
     """What it takes is printed, not judged: machines differ. docs/benchmarks.md says what was found."""
     large = tmp_path / "large.html"

@@ -72,3 +72,13 @@ def test_every_headline_table_and_collection_is_on_the_page(page: Any) -> None:
     for name in ("scene", "sim"):
         assert f'id="fig-leakage-{name}"' in html
     assert 'id="table-leakage"' in html and 'id="table-alike"' in html
+
+
+def test_images_without_places_are_told_by_name_alone() -> None:
+    words = said(test_to_train=None, correlogram=None)
+    assert "no place on Earth" in words and "intervals resample test chips" in words
+    assert "No test chip is called as an image that an encoder was pretrained on (tiny)." in words
+    hit = [{"encoder": "tiny", "chips": 5, "share": 0.5}]
+    assert "tiny was pretrained on images called as 5 test chips (50%)." in said(
+        test_to_train=None, correlogram=None, pretraining=hit
+    )

@@ -57,3 +57,5 @@ def test_the_report_says_where_pixels_come_from(study):
         ):
             assert words in note.source
         assert "CC-BY-4.0" in note.licence
+        assert "NASA JPL, ASF DAAC" in note.licence  # of ARIA GUNW
+        assert "European Commission reuse notice" in note.licence  # of GHS-BUILT-S

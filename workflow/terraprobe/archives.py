@@ -1,10 +1,12 @@
 """Benchmark archives: where their images lie once they are unpacked, and which classes they know.
 
 Read when a study is parsed, so nothing heavy is imported and no image is listed. Layouts and names: EuroSAT MS as
-unpacked; BigEarthNet v1 and its 43 and 19 classes as in torchgeo (ae967c5e, datasets/bigearthnet.py, [C]);
-BigEarthNet v2 (reBEN, doi 10.5281/zenodo.10891137) as unpacked, with the columns of its `metadata.parquet`. SEN12MS as
-in its authors' toolbox (schmitt-muc/SEN12MS 36060c38, classification/dataset.py, [C]), DFC2020 as in its baseline
-(lukasliebel/dfc2020_baseline 3640faf3, code/datasets.py, [C]).
+unpacked, EuroSAT RGB likewise (EuroSAT_RGB.zip of doi 10.5281/zenodo.7711810; the authors' earlier EuroSAT.zip calls
+the folder `2750`); BigEarthNet v1 as in torchgeo (ae967c5e, datasets/bigearthnet.py, [C]); BigEarthNet v2 (reBEN, doi
+10.5281/zenodo.10891137) as unpacked, with the columns of its `metadata.parquet`. SEN12MS as in its authors' toolbox
+(schmitt-muc/SEN12MS 36060c38, classification/dataset.py, [C]), DFC2020 as in its baseline (lukasliebel/dfc2020_baseline
+3640faf3, code/datasets.py, [C]). RESISC45 and the lists of splits of both as in torchgeo (067ae1af,
+datasets/{resisc45,eurosat}.py, [C]).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,79 +15,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from terraprobe.archiveclasses import BIGEARTHNET_CLASSES, EUROSAT_CLASSES, RESISC45_CLASSES
 from terraprobe.modalities import LABELS, NO_CODES, LabelLayer
 
-ArchiveName = Literal["eurosat", "bigearthnet_v1", "bigearthnet_v2", "sen12ms", "dfc2020"]
+ArchiveName = Literal["eurosat", "eurosat_rgb", "resisc45", "bigearthnet_v1", "bigearthnet_v2", "sen12ms", "dfc2020"]
 
 EUROSAT_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
 """Order of the bands in a file of EuroSAT MS, which names none of them: B8A comes last, not after B08."""
 
-EUROSAT_CLASSES = MappingProxyType(
+CLASS_FOLDERS: Mapping[str, tuple[Mapping[str, str], str]] = MappingProxyType(
     {
-        "AnnualCrop": "annual_crop", "Forest": "forest", "HerbaceousVegetation": "herbaceous_vegetation",
-        "Highway": "highway", "Industrial": "industrial", "Pasture": "pasture", "PermanentCrop": "permanent_crop",
-        "Residential": "residential", "River": "river", "SeaLake": "sea_lake",
-    }
-)  # fmt: skip
-"""Folder to class, [P] sec. 1 Data of `bioclim`: 10 classes."""
-
-BIGEARTHNET_CLASSES = MappingProxyType(
-    {
-        "Urban fabric": "urban_fabric",
-        "Industrial or commercial units": "industrial_or_commercial",
-        "Arable land": "arable_land",
-        "Permanent crops": "permanent_crops",
-        "Pastures": "pastures",
-        "Complex cultivation patterns": "complex_cultivation",
-        "Land principally occupied by agriculture, with significant areas of natural vegetation": "mixed_agriculture",
-        "Agro-forestry areas": "agro_forestry",
-        "Broad-leaved forest": "broad_leaved_forest",
-        "Coniferous forest": "coniferous_forest",
-        "Mixed forest": "mixed_forest",
-        "Natural grassland and sparsely vegetated areas": "natural_grassland",
-        "Moors, heathland and sclerophyllous vegetation": "moors_and_heathland",
-        "Transitional woodland, shrub": "transitional_woodland",
-        "Beaches, dunes, sands": "beaches_and_dunes",
-        "Inland wetlands": "inland_wetlands",
-        "Coastal wetlands": "coastal_wetlands",
-        "Inland waters": "inland_waters",
-        "Marine waters": "marine_waters",
+        "eurosat": (EUROSAT_CLASSES, ".tif"),
+        "eurosat_rgb": (EUROSAT_CLASSES, ".jpg"),
+        "resisc45": (RESISC45_CLASSES, ".jpg"),
     }
 )
-"""The nomenclature of 19 classes to ours, in its own order."""
-
-_FROM_43 = {
-    "Urban fabric": ("Continuous urban fabric", "Discontinuous urban fabric"),
-    "Arable land": ("Non-irrigated arable land", "Permanently irrigated land", "Rice fields"),
-    "Permanent crops": (
-        "Vineyards", "Fruit trees and berry plantations", "Olive groves",
-        "Annual crops associated with permanent crops",
-    ),
-    "Natural grassland and sparsely vegetated areas": ("Natural grassland", "Sparsely vegetated areas"),
-    "Moors, heathland and sclerophyllous vegetation": ("Moors and heathland", "Sclerophyllous vegetation"),
-    "Transitional woodland, shrub": ("Transitional woodland/shrub",),
-    "Inland wetlands": ("Inland marshes", "Peatbogs"),
-    "Coastal wetlands": ("Salt marshes", "Salines"),
-    "Inland waters": ("Water courses", "Water bodies"),
-    "Marine waters": ("Coastal lagoons", "Estuaries", "Sea and ocean"),
-}  # fmt: skip
-
-_DROPPED = (
-    "Road and rail networks and associated land", "Port areas", "Airports", "Mineral extraction sites", "Dump sites",
-    "Construction sites", "Green urban areas", "Sport and leisure facilities", "Bare rock", "Burnt areas",
-    "Intertidal flats",
-)  # fmt: skip
-"""Of the 43 classes those that the 19 do without: an image that has no other has no class."""
-
-CORINE_CLASSES: Mapping[str, str] = MappingProxyType(
-    {
-        **{old: BIGEARTHNET_CLASSES[new] for new, merged in _FROM_43.items() for old in merged},
-        **{name: ours for name, ours in BIGEARTHNET_CLASSES.items() if name not in _FROM_43},
-        **dict.fromkeys(_DROPPED, ""),
-    }
-)
-"""The 43 classes of BigEarthNet v1 to ours; to nothing where the 19 do without."""
-
+"""Archives that are a folder of files for each class: folder to class, and how the names of files end."""
 
 REGIONS = MappingProxyType(
     {
@@ -122,6 +67,7 @@ class Archive:
         licence: as its authors state it.
         codes: label layer that its maps give, to what each of their codes stands for; nothing where these are the
             layer's own.
+        placed: whether its images say where on Earth they are.
     """
 
     title: str
@@ -132,6 +78,7 @@ class Archive:
     looks: str
     licence: str
     codes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    placed: bool = True
 
     def layers(self, maps: Sequence[str]) -> list[LabelLayer]:
         """Its classes as label layers: those of its images, or the maps that are asked for."""
@@ -143,6 +90,7 @@ def _classes(name: str, unit: str, classes: Mapping[str, str], title: str) -> La
     return LabelLayer(name, 0, "uint8", unit, codes, (), NO_CODES, MappingProxyType({}), title)
 
 
+_EUROSAT = _classes("eurosat", "chip_class", EUROSAT_CLASSES, "EuroSAT classes")
 _BIGEARTHNET = _classes("bigearthnet", "chip_classes", BIGEARTHNET_CLASSES, "BigEarthNet, 19 CORINE classes")
 
 ARCHIVES: Mapping[str, Archive] = MappingProxyType(
@@ -151,10 +99,30 @@ ARCHIVES: Mapping[str, Archive] = MappingProxyType(
             title="EuroSAT MS",
             chip_px=64,
             folders=MappingProxyType({"s2_l1c": ("",)}),
-            label=_classes("eurosat", "chip_class", EUROSAT_CLASSES, "EuroSAT classes"),
+            label=_EUROSAT,
             obtain="EuroSAT_MS.zip of https://zenodo.org/records/7711810",
             looks="a folder for each class (AnnualCrop, Forest, …, SeaLake) with its files (AnnualCrop_1.tif, …)",
             licence="MIT; contains modified Copernicus Sentinel data",
+        ),
+        "eurosat_rgb": Archive(
+            title="EuroSAT RGB",
+            chip_px=64,
+            folders=MappingProxyType({"rgb": ("EuroSAT_RGB", "2750", "")}),
+            label=_EUROSAT,
+            obtain="EuroSAT_RGB.zip of https://zenodo.org/records/7711810",
+            looks="a folder for each class (AnnualCrop, Forest, …, SeaLake) with its files (AnnualCrop_1.jpg, …)",
+            licence="MIT; contains modified Copernicus Sentinel data",
+            placed=False,
+        ),
+        "resisc45": Archive(
+            title="NWPU-RESISC45",
+            chip_px=256,
+            folders=MappingProxyType({"rgb": ("NWPU-RESISC45", "")}),
+            label=_classes("resisc45", "chip_class", RESISC45_CLASSES, "RESISC45 classes"),
+            obtain="NWPU-RESISC45.zip of https://huggingface.co/datasets/torchgeo/resisc45",
+            looks="a folder for each class (airplane, airport, …, wetland) with its files (airplane_001.jpg, …)",
+            licence="none stated by its authors; images of Google Earth, for research",
+            placed=False,
         ),
         "bigearthnet_v1": Archive(
             title="BigEarthNet v1",
@@ -231,14 +199,14 @@ def layer_folder(name: str, root: Path, modality: str) -> Path:
 
 
 def _holds(name: str, root: Path) -> bool:
-    if name == "eurosat":
-        return bool(class_folders(root))
+    if name in CLASS_FOLDERS:
+        return bool(class_folders(name, root))
     return name not in REGIONS or bool(scene_folders(name, root))
 
 
-def class_folders(root: Path) -> list[Path]:
-    """Folders of EuroSAT's classes that are there, by name."""
-    return [root / name for name in EUROSAT_CLASSES if (root / name).is_dir()]
+def class_folders(name: str, root: Path) -> list[Path]:
+    """Folders of an archive's classes that are there, by name."""
+    return [root / own for own in CLASS_FOLDERS[name][0] if (root / own).is_dir()]
 
 
 def scene_folders(name: str, root: Path) -> list[Path]:
@@ -250,25 +218,30 @@ def scene_folders(name: str, root: Path) -> list[Path]:
 def watched(name: str, root: Path, modalities: Sequence[str]) -> list[Path]:
     """Folders and tables whose time stamps change where an image comes or goes: what tells that the index is old."""
     folders = [layer_folder(name, root, modality) for modality in modalities]
-    if name == "eurosat":
-        return class_folders(folders[0])
+    beside = [root / file for file in BESIDE.get(name, ()) if (root / file).is_file()]
+    if name in CLASS_FOLDERS:
+        return [*class_folders(name, folders[0]), *beside]
     if name in REGIONS:
-        lists = [root / file for file in BESIDE.get(name, ()) if (root / file).is_file()]
-        return [*scene_folders(name, root), *lists]
-    beside = [root / file for file in BESIDE[name] if (root / file).is_file()]
+        return [*scene_folders(name, root), *beside]
     if name == "bigearthnet_v1":  # half a million images stand in one folder, and a study is parsed by every job
         return [*folders, *beside]
     scenes = [scene for folder in folders for scene in sorted(folder.iterdir()) if scene.is_dir()]
     return [*folders, *scenes, *beside]
 
 
+_EUROSAT_LISTS = ("eurosat-train.txt", "eurosat-val.txt", "eurosat-test.txt")
+
 BESIDE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "eurosat": _EUROSAT_LISTS,
+        "eurosat_rgb": _EUROSAT_LISTS,
+        "resisc45": ("resisc45-train.txt", "resisc45-val.txt", "resisc45-test.txt"),
         "bigearthnet_v1": ("train.csv", "val.csv", "test.csv"),
         "bigearthnet_v2": ("metadata.parquet",),
         "sen12ms": ("train_list.txt", "val_list.txt", "test_list.txt"),
     }
 )
-"""What may lie beside the images: of v1 the splits of git.tu-berlin.de/rsim/BigEarthNet-MM_19-classes_models, a line an
-image, its Sentinel-2 name first; of v2 its own table of classes and splits; of SEN12MS the lists of its toolbox
-(`splits/`), a line a file of Sentinel-2."""
+"""What may lie beside the images: of EuroSAT and RESISC45 the splits of Neumann et al. (arXiv 1911.06721), a line a
+file, of EuroSAT MS too those of its RGB images; of v1 the splits of
+git.tu-berlin.de/rsim/BigEarthNet-MM_19-classes_models, a line an image, its Sentinel-2 name first; of v2 its own table
+of classes and splits; of SEN12MS the lists of its toolbox (`splits/`), a line a file of Sentinel-2."""

@@ -168,10 +168,11 @@ def _geoparquet_metadata(frame: Any) -> dict[bytes, bytes]:
     """GeoParquet 1.0.0 file metadata for a frame with one WKB geometry column."""
     column = {
         "encoding": "WKB",
-        "geometry_types": sorted(set(frame.geometry.geom_type)),
+        "geometry_types": sorted(set(frame.geometry.geom_type.dropna())),
         "crs": frame.crs.to_json_dict() if frame.crs is not None else None,
-        "bbox": [float(v) for v in frame.total_bounds],
     }
+    if frame.geometry.notna().any():
+        column["bbox"] = [float(v) for v in frame.total_bounds]
     geo = {
         "version": "1.0.0",
         "primary_column": frame.geometry.name,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from terraprobe.chips.store import StoreLayer
     from terraprobe.normalisation import TowerInput
     from terraprobe.pool import ChipPool
+    from terraprobe.towers import TowerRecipe
 
 Batch = Mapping[str, Mapping[str, "Tensor"]]
 """What one step reads, still integers: part (such as a tower) to named tensors, moved to the device by the loop."""
@@ -93,6 +94,10 @@ class TrainRecipe(Recipe):
     def restarts(self) -> tuple[int, ...]:
         """Epochs before the last after which the weights are kept too."""
         return ()
+
+    def learns(self, tower: "TowerRecipe") -> bool:
+        """Whether training reads what a tower sees; any other tower is there for judging alone."""
+        return True
 
     def check_chip(self, chip_px: int) -> None:
         """Refuse chips that the towers cannot take.

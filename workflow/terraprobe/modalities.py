@@ -36,12 +36,13 @@ class Modality:
     Attributes:
         name: as in study files and folder names.
         bands: in store order; for a variable number of channels, the one band that they all hold.
-        unit: of the physical value `DN * scale + offset`: `reflectance`, `backscatter_db` or `coherence`.
+        unit: of the physical value `DN * scale + offset`: `reflectance`, `backscatter_db`, `coherence` or `display`,
+            the share of full brightness on a screen, which no physical scale is known of.
         scale: physical value of one DN.
         offset: physical value of DN 0.
         nodata: DN that means "not observed".
         dtype: integer type of the store.
-        resolution_m: native pixel size of the coarsest band.
+        resolution_m: native pixel size of the coarsest band; 0 where it is not known.
         valid_range: physical values outside it are refused when tiles are read.
         variable: whether the number of channels differs from chip to chip.
         title: for people.
@@ -90,6 +91,11 @@ MODALITIES = MappingProxyType(
             Modality(
                 "s1_coherence", ("coherence",), "coherence", 1e-4, 0.0, 65535, "uint16", 92.8, (0.0, 1.0),
                 variable=True, title="Sentinel-1 interferometric coherence (ARIA GUNW)",
+            ),
+            # 8 bits wide, and black is a value like any other: what is not observed needs one beyond them.
+            Modality(
+                "rgb", ("red", "green", "blue"), "display", 1 / 255, 0.0, -1, "int16", 0, (0.0, 1.0),
+                title="Red, green and blue as displayed",
             ),
         )
     }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_table
-from terraprobe.collections.chiptable import EARTH_RADIUS_M, chip_centres, number_labels, unit_sphere
+from terraprobe.collections.chiptable import EARTH_RADIUS_M, chip_centres, have_places, number_labels, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.towers import CONCAT
 
@@ -46,7 +46,8 @@ def nearest_chips(path: Path, chip: str, k: int, modality: str = "") -> "pd.Data
 
     Returns:
         `chip_id, cosine` (highest first, of equals the lower id), `lon, lat` of the centres in degrees, `distance_km`
-        over ground from the chip, `split`, `modality`. The chip itself is left out.
+        over ground from the chip, `split`, `modality`. The chip itself is left out. Where chips have no place neither
+        `lon` nor `lat` nor `distance_km`.
 
     Raises:
         TerraprobeError: the chip has no embedding there, or none of that modality.
@@ -63,15 +64,20 @@ def nearest_chips(path: Path, chip: str, k: int, modality: str = "") -> "pd.Data
     rows = frame[frame["modality"] == chosen].sort_values("chip_id", ignore_index=True)
     here = rows["chip_id"] == chip
     vectors = np.stack(rows["embedding"].to_numpy())
-    lon, lat = chip_centres(rows)
-    places = unit_sphere(lon, lat)
-    chord = np.linalg.norm(places - places[here.to_numpy()], axis=1)
-    found: pd.DataFrame = rows[["chip_id", "split", "modality"]].assign(
-        cosine=cosine_to(vectors[here.to_numpy()][0], vectors), lon=lon, lat=lat,
-        distance_km=2 * EARTH_RADIUS_M / 1000 * np.arcsin(np.clip(chord / 2, 0, 1)),
-    )  # fmt: skip
+    cosine = cosine_to(vectors[here.to_numpy()][0], vectors)
+    found: pd.DataFrame = rows[["chip_id", "split", "modality"]].assign(cosine=cosine, **_ground(rows, here.to_numpy()))
     found = found[~here].sort_values("cosine", ascending=False, kind="stable", ignore_index=True)
     return found.head(k)
+
+
+def _ground(rows: Any, here: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Where chips are, and how far over ground from one of them; nothing where nobody knows."""
+    if not have_places(rows):
+        return {}
+    lon, lat = chip_centres(rows)
+    places = unit_sphere(lon, lat)
+    chord = np.linalg.norm(places - places[here], axis=1)
+    return {"lon": lon, "lat": lat, "distance_km": 2 * EARTH_RADIUS_M / 1000 * np.arcsin(np.clip(chord / 2, 0, 1))}
 
 
 def unknown_chip(where: Path, chip: str, known: Sequence[str]) -> TerraprobeError:
@@ -154,10 +160,12 @@ def _print(results: Path, chip: str, path: Path, found: "pd.DataFrame") -> None:
     named = found["modality"].iloc[0] if len(found) else ""
     own = labels_of(results, path.stem, [chip])[0]
     print(f"{chip} ({own or 'no label'}) in {path.stem}, by {path.parent.name}, {named}; its nearest:")
-    table = Table("chip", "cosine", "lon", "lat", "km away", "split", "labels", box=None)
+    places = {"lon": ".5f", "lat": ".5f", "distance_km": ".1f"} if "lon" in found else {}
+    heads = ["lon", "lat", "km away"] if places else []
+    table = Table("chip", "cosine", *heads, "split", "labels", box=None)
     labels = labels_of(results, path.stem, list(found["chip_id"]))
     for row, words in zip(found.to_dict("records"), labels, strict=True):
-        table.add_row(row["chip_id"], f"{row['cosine']:.4f}", f"{row['lon']:.5f}", f"{row['lat']:.5f}",
-                      f"{row['distance_km']:.1f}", row["split"], words)  # fmt: skip
+        ground = [format(row[name], form) for name, form in places.items()]
+        table.add_row(row["chip_id"], f"{row['cosine']:.4f}", *ground, row["split"], words)
     # A pipe has no width of its own: nothing is cut there.
     Console(width=None if Console().is_terminal else 200).print(table)

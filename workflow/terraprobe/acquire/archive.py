@@ -20,6 +20,7 @@ from terraprobe.acquire.archive_listing import list_images
 from terraprobe.acquire.manifest import listed_name, write_manifest
 from terraprobe.archives import ARCHIVES, Archive, ArchiveName
 from terraprobe.artifacts import write_table
+from terraprobe.chips.pictures import picture_shape
 from terraprobe.chips.tiles import open_raster
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import MODALITIES
@@ -54,7 +55,8 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
         exclude: text files that name images to leave out, a line each (what follows a comma does not count).
         recipe: which archive, and where.
         images: Parquet, one row an image by name: `image, shard, crs, transform (a to f of its own pixels), split`
-            (train, val, test; empty where the archive has none) and, where the archive has classes, those of the
+            (train, val, test; empty where the archive has none; `crs` and `transform` empty where its images have no
+            place) and, where the archive has classes, those of the
             image in the column that labels have too; null where it has none.
         manifests: JSON, one a shard, `<shard>.json`: each file with its image, layer, bands, offset of its DN, bytes
             and SHA-256.
@@ -68,7 +70,7 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
     if len(kept) < len(manifests):
         raise TerraprobeError(f"{recipe.path}: {len(kept)} images make no {len(manifests)} shards. Lower shards.")
     shards = [k * len(manifests) // len(kept) for k in range(len(kept))]
-    rows = _place(kept, archive.chip_px)
+    rows = _place(kept, archive)
     rows.insert(1, "shard", [manifests[shard].stem for shard in shards])
     if archive.label:
         rows[archive.label.class_label or archive.label.present_label] = [image.classes or None for image in kept]
@@ -79,7 +81,8 @@ def index_archive(*, exclude: Ins, recipe: ArchiveRecipe, images: Out, manifests
     write_table(images, rows)
     without = sum(not image.classes for image in kept) if archive.label else 0
     progress(
-        f"{archive.title}: {len(kept)} images in {rows['crs'].nunique()} UTM zones"
+        f"{archive.title}: {len(kept)} images "
+        + (f"in {rows['crs'].nunique()} UTM zones" if archive.placed else "without a place on Earth")
         + (f"; {len(found) - len(kept)} left out by scene or name" if len(kept) < len(found) else "")
         + (f"; {without} without a class" if without else "")
     )
@@ -137,11 +140,11 @@ def _listed(images: Sequence[Image], archive: Archive, manifest: Path) -> Iterat
                 yield listed_name(path, manifest), layer, facts
 
 
-def _place(images: Sequence[Image], chip_px: int) -> "pd.DataFrame":
+def _place(images: Sequence[Image], archive: Archive) -> "pd.DataFrame":
     """Where each image is, read off a file whose pixels are those of the chip."""
     import pandas as pd
 
-    placed = [_read_place(image.reference, chip_px, len(image.bands)) for image in images]
+    placed = [_read_place(image.reference, archive, len(image.bands)) for image in images]
     return pd.DataFrame(
         {
             "image": [image.name for image in images],
@@ -152,13 +155,22 @@ def _place(images: Sequence[Image], chip_px: int) -> "pd.DataFrame":
     )
 
 
-def _read_place(path: Path, chip_px: int, bands: int) -> tuple[str, list[float]]:
+def _check_shape(path: Path, found: tuple[int, ...], expected: tuple[int, int, int]) -> None:
+    if found != expected:
+        (height, width, bands), (rows, columns, wanted) = found, expected
+        raise TerraprobeError(
+            f"{path}: {width} x {height} px, {bands} bands; expected {columns} x {rows} px, {wanted} bands. Unpack the "
+            "archive again, or take the file out."
+        )
+
+
+def _read_place(path: Path, archive: Archive, bands: int) -> tuple[str, list[float]]:
+    expected = archive.chip_px, archive.chip_px, bands
+    if not archive.placed:
+        _check_shape(path, picture_shape(path), expected)
+        return "", []
     with open_raster(path) as dataset:
-        if (*dataset.shape, dataset.count) != (chip_px, chip_px, bands):
-            raise TerraprobeError(
-                f"{path}: {dataset.width} x {dataset.height} px, {dataset.count} bands; expected {chip_px} x {chip_px} "
-                f"px, {bands} bands. Unpack the archive again, or take the file out."
-            )
+        _check_shape(path, (*dataset.shape, dataset.count), expected)
         a, b, left, d, e, top = dataset.transform[:6]
         crs = _epsg(dataset.crs.to_wkt()) if dataset.crs is not None else ""
         if not crs or b or d or a <= 0 or e >= 0:

@@ -2,22 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from terraprobe.acquire.archive_image import Files, Image
 from terraprobe.acquire.archive_scenes import list_dfc2020, list_sen12ms, listed_splits
-from terraprobe.archives import (
-    ARCHIVES,
-    BESIDE,
-    BIGEARTHNET_CLASSES,
-    CORINE_CLASSES,
-    EUROSAT_BANDS,
-    EUROSAT_CLASSES,
-    class_folders,
-    layer_folder,
-)
+from terraprobe.archiveclasses import BIGEARTHNET_CLASSES, CORINE_CLASSES
+from terraprobe.archives import ARCHIVES, BESIDE, CLASS_FOLDERS, EUROSAT_BANDS, class_folders, layer_folder
 from terraprobe.artifacts import read_table
 from terraprobe.errors import TerraprobeError
 from terraprobe.modalities import MODALITIES
@@ -55,19 +48,29 @@ def list_images(archive: str, root: Path, layers: Sequence[str]) -> list[Image]:
     return images
 
 
-def _eurosat(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
-    (home,) = folders.values()
-    classes = class_folders(home)
-    foreign = [f.name for f in sorted(home.iterdir()) if f not in classes and f.is_dir() and any(f.glob("*.tif"))]
+def _by_class(archive: str, root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
+    """Images of an archive that is a folder of files for each class."""
+    ((layer, home),) = folders.items()
+    classes, suffix = CLASS_FOLDERS[archive]
+    known = class_folders(archive, home)
+    foreign = [f.name for f in sorted(home.iterdir()) if f not in known and f.is_dir() and any(f.glob(f"*{suffix}"))]
     if foreign:
+        title = ARCHIVES[archive].title.partition(" ")[0]
         raise TerraprobeError(
-            f"{home}: {foreign[0]} is no class of EuroSAT; allowed {', '.join(EUROSAT_CLASSES)}. Take it out."
+            f"{home}: {foreign[0]} is no class of {title}; allowed {', '.join(classes)}. Take it out."
         )
-    for folder in classes:
+    bands = EUROSAT_BANDS if archive == "eurosat" else MODALITIES[layer].bands
+    splits = listed_splits(root, archive, lambda line: Path(line.strip()).stem)
+    left = 0
+    for folder in known:
         for path in folder.iterdir():
-            if path.suffix == ".tif" and not path.name.startswith("."):
-                files: dict[str, Files] = {layer: {path: EUROSAT_BANDS} for layer in folders}
-                yield Image(path.stem, EUROSAT_CLASSES[folder.name], "", path, files)
+            if path.suffix != suffix or path.name.startswith("."):
+                continue
+            if splits and path.stem not in splits:
+                left += 1
+                continue
+            yield Image(path.stem, classes[folder.name], splits.get(path.stem, ""), path, {layer: {path: bands}})
+    _say_left(root, left, f"of {', '.join(BESIDE[archive])}")
 
 
 def _bigearthnet_v1(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
@@ -81,7 +84,7 @@ def _bigearthnet_v1(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
             continue
         named = [_known(folder, name, CORINE_CLASSES) for name in _json(folder, "labels")]
         yield _bigearthnet_image(folder, partners.get(folder.name), named, split, folders)
-    _say_left(root, left, "of train.csv, val.csv and test.csv")
+    _say_left(root, left, f"of train.csv, val.csv and test.csv{_SPOILT}")
 
 
 def _bigearthnet_v2(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
@@ -96,16 +99,19 @@ def _bigearthnet_v2(root: Path, folders: Mapping[str, Path]) -> Iterator[Image]:
             named = [_known(folder, name, BIGEARTHNET_CLASSES) for name in row["labels"]]
             partner = _v2_partner(folders.get("s1_grd"), str(row["s1_name"]))
             yield _bigearthnet_image(folder, partner, named, _PARTS.get(str(row["split"]), ""), folders)
-    _say_left(root, left, "of metadata.parquet")
+    _say_left(root, left, f"of metadata.parquet{_SPOILT}")
+
+
+_SPOILT = " (snow, cloud, shadow, no class)"
 
 
 def _say_left(root: Path, left: int, lists: str) -> None:
     if left:
-        progress(f"{root}: {left} images stand in no row {lists} (snow, cloud, shadow, no class) and are left out")
+        progress(f"{root}: {left} images stand in no row {lists} and are left out")
 
 
 _LISTS: Mapping[str, Callable[[Path, Mapping[str, Path]], Iterator[Image]]] = {
-    "eurosat": _eurosat,
+    **{name: partial(_by_class, name) for name in CLASS_FOLDERS},
     "bigearthnet_v1": _bigearthnet_v1,
     "bigearthnet_v2": _bigearthnet_v2,
     "sen12ms": list_sen12ms,

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terraprobe.chips.pictures import read_picture
 from terraprobe.chips.tiles import Layer, Tile, describe_tiles, open_raster
 from terraprobe.chips.warp import Grid, read_whole
 from terraprobe.errors import TerraprobeError
-from terraprobe.modalities import LabelLayer
+from terraprobe.modalities import LabelLayer, Modality
 
 _SAME_GROUND_M = 0.5  # edges of an image's files may differ by rounding, never by a pixel
 
@@ -42,6 +43,9 @@ def read_images(
     files: defaultdict[str, dict[Path, Mapping[str, Any]]] = defaultdict(dict)
     for path, facts in tiles.items():
         files[facts["image"]][path] = facts
+    if isinstance(layer, Modality) and layer.unit == "display":
+        yield from _displayed(files, frame, layer, chip_px)
+        return
     bands = (layer.name,) if isinstance(layer, LabelLayer) else layer.bands
     for row, (name, crs, place) in enumerate(zip(frame["chip_id"], frame["crs"], frame["transform"], strict=True)):
         image = np.full((len(bands), chip_px, chip_px), layer.nodata, layer.dtype)
@@ -54,6 +58,21 @@ def read_images(
                     if band in tile.bands:
                         image[channel] = read_whole(dataset, tile, band, layer, grid)
         yield row, image
+
+
+def _displayed(
+    files: Mapping[str, Mapping[Path, Any]], frame: Any, layer: Modality, chip_px: int
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Images of 8 bits that are somewhere on Earth, nobody knows where: pixels as they are, every one observed."""
+    for row, name in enumerate(frame["chip_id"]):
+        (path,) = files[name]
+        raw = read_picture(path)
+        if raw.shape != (len(layer.bands), chip_px, chip_px) or raw.dtype != np.uint8:
+            raise TerraprobeError(
+                f"{path}: {raw.shape[2]} x {raw.shape[1]} px, {raw.shape[0]} bands of {raw.dtype}; expected {chip_px} "
+                f"x {chip_px} px, {len(layer.bands)} bands of uint8. Unpack the archive again, or take the image out."
+            )
+        yield row, raw.astype(layer.dtype)
 
 
 def _check_ground(tile: Tile, bounds: tuple[float, float, float, float]) -> None:

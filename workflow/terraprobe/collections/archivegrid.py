@@ -31,7 +31,8 @@ def archive_frame(images: Path, area: ArchiveGrid) -> "gpd.GeoDataFrame":
     """List the chips of an archive.
 
     A chip is called as its image, not by its bounds: an archive may hold the same ground twice, at two dates. Blocks
-    are squares of each UTM zone, counted from its origin.
+    are squares of each UTM zone, counted from its origin. Images without a place have no geometry, and each is a block
+    of its own.
 
     Args:
         images: table of `index_archive`.
@@ -45,6 +46,10 @@ def archive_frame(images: Path, area: ArchiveGrid) -> "gpd.GeoDataFrame":
     import shapely
 
     table = read_table(images)
+    if (table["crs"] == "").all():
+        known = {"chip_id": table["image"], "crs": "", "transform": table["transform"], "block": table["image"]}
+        unplaced = pd.DataFrame({**known, "shard": table["shard"], "source": table["image"]})
+        return gpd.GeoDataFrame(unplaced, geometry=gpd.GeoSeries([None] * len(table), crs="EPSG:4326"))
     width, _, left, _, height, top = np.stack(table["transform"].to_list()).T
     right, bottom = left + width * area.chip_px, top + height * area.chip_px
     boxes = shapely.box(left, bottom, right, top)

@@ -109,6 +109,11 @@ def number_labels(table: "pd.DataFrame") -> list[str]:
     return [str(n) for n in table.select_dtypes("number") if not str(n).endswith("_coverage")]
 
 
+def have_places(chips: "gpd.GeoDataFrame") -> bool:
+    """Whether it is known where on Earth chips are: of a collection either all or, in some archives, none."""
+    return not bool(chips.geometry.isna().any())
+
+
 def chip_centres(chips: "gpd.GeoDataFrame") -> tuple[np.ndarray, np.ndarray]:
     """Longitude and latitude (N,) of the chip centres, degrees."""
     # The mean of a small box's bounds is its centre to far less than a pixel.

@@ -1,7 +1,8 @@
 """The chip grid: which squares of ground a collection is made of, before any pixel is read.
 
 A chip lies on a 10 m grid of its own CRS; its id is its CRS and its rounded bounds, so equal ground has equal id
-in every collection. Chips of a benchmark archive lie on the pixels of its images, and are called as these are.
+in every collection. Chips of a benchmark archive lie on the pixels of its images, and are called as these are; where
+these have no place on Earth, chips have none: no geometry, no CRS, no transform.
 """
 
 from pathlib import Path

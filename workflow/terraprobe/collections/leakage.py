@@ -1,6 +1,7 @@
 """Leakage audit: how near test chips are to train chips, and how far labels stay alike.
 
 The audit measures and, where the study sets a limit, refuses: no test score is made of a collection that breaks it.
+Where images have no place on Earth it compares names: distances cannot be told.
 """
 
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from terraprobe.artifacts import read_table, table_metadata, write_json
-from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, number_labels, read_chips
+from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, have_places, number_labels, read_chips
 from terraprobe.collections.correlogram import correlogram, morans_i
-from terraprobe.collections.nearness import Nearness, nearness
+from terraprobe.collections.nearness import nearness
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
@@ -73,7 +74,8 @@ def audit_leakage(
         recipe: encoders and limit.
         leakage: JSON: `chips` by split; `test_to_train`: `quantiles_m`, `ecdf`, `within_km`, `touching_pairs`,
             `touching_val_pairs`; `labels`: Moran's I and correlogram of each; `correlogram` of all labels together;
-            `pretraining`: test chips that overlap train chips of each encoder. The limit is not in it.
+            `pretraining`: test chips that overlap train chips of each encoder. The limit is not in it. Where chips have
+            no place `test_to_train` is null, no label is in it, and what has the name of a train chip overlaps.
         picture: PNG of the distances and the correlogram.
 
     Raises:
@@ -82,22 +84,28 @@ def audit_leakage(
     from terraprobe.report.leakage_figure import save_picture
 
     frame = read_chips(chips)
-    test, train, val = (frame[frame["split"] == part] for part in ("test", "train", "val"))
-    near = nearness(test, train)
+    test, train = (frame[frame["split"] == part] for part in ("test", "train"))
     counts = frame["split"].value_counts().sort_index()
+    placed = have_places(frame)
     audit = {
         "collection": recipe.collection,
-        "chip_side_m": int(table_metadata(chips)["chip_px"]) * CHIP_RESOLUTION_M,
+        "chip_side_m": int(table_metadata(chips)["chip_px"]) * CHIP_RESOLUTION_M if placed else None,
         "chips": {str(split): int(n) for split, n in counts.items()},
-        "test_to_train": {**_distances(near), "touching_val_pairs": nearness(test, val).touching_pairs},
-        **_alikeness(frame, _label_columns(frame, labels)),
+        "test_to_train": _distances(frame) if placed else None,
+        **_alikeness(frame, _label_columns(frame, labels) if placed else {}),
         "pretraining": _pretraining(test, {recipe.collection: train}, pretraining, recipe.encoders),
     }
     check_limit(audit, recipe.limit)
     write_json(leakage, audit)
     save_picture(audit, picture)
-    shares = ", ".join(f"{share:.0%} within {km} km" for km, share in audit["test_to_train"]["within_km"].items())
-    progress(f"{recipe.collection}: of {len(test)} test chips {shares}; {near.touching_pairs} touching pairs")
+    progress(f"{recipe.collection}: of {len(test)} test chips {_said(audit['test_to_train'])}")
+
+
+def _said(near: Mapping[str, Any] | None) -> str:
+    if near is None:
+        return "nobody knows how near they are to train chips: their images have no place on Earth"
+    shares = ", ".join(f"{share:.0%} within {km} km" for km, share in near["within_km"].items())
+    return f"{shares}; {near['touching_pairs']} touching pairs"
 
 
 def check_limit(audit: Mapping[str, Any], limit: LeakageLimit) -> None:
@@ -107,10 +115,10 @@ def check_limit(audit: Mapping[str, Any], limit: LeakageLimit) -> None:
         TerraprobeError: names the collection, the figure, its value, the limit and what to do.
     """
     near = audit["test_to_train"]
-    figures = {
+    figures = {} if near is None else {
         "touching_pairs": near["touching_pairs"],
         **{f"share_within_{km}_km": near["within_km"][str(km)] for km in WITHIN_KM if km},
-    }
+    }  # fmt: skip
     for name, value in figures.items():
         _hold(audit["collection"], name, value, limit, "Give the split a larger buffer_m, take another split")
     for encoder in audit["pretraining"]:
@@ -127,7 +135,9 @@ def _hold(collection: str, name: str, value: float, limit: LeakageLimit, advice:
         )
 
 
-def _distances(near: Nearness) -> dict[str, Any]:
+def _distances(frame: "gpd.GeoDataFrame") -> dict[str, Any]:
+    test, train, val = (frame[frame["split"] == part] for part in ("test", "train", "val"))
+    near = nearness(test, train)
     metres = near.distance_m
     share = np.linspace(0, 1, _ECDF_POINTS)
     # A quantile of the inverted empirical distribution is one of the distances, never between two.
@@ -138,6 +148,7 @@ def _distances(near: Nearness) -> dict[str, Any]:
         "ecdf": {"distance_m": [_rounded(m) for m in at], "share": [_rounded(s) for s in share]},
         "within_km": within,
         "touching_pairs": near.touching_pairs,
+        "touching_val_pairs": nearness(test, val).touching_pairs,
     }
 
 
@@ -181,11 +192,17 @@ def _pretraining(
     encoders: Mapping[str, tuple[str, ...]],
 ) -> list[dict[str, Any]]:
     """Test chips on ground that each encoder was pretrained on; collections go by the name of their folder."""
+
+    def overlaps_with(table: "gpd.GeoDataFrame") -> NDArray[np.bool_]:
+        if have_places(test) and have_places(table):
+            return nearness(test, table).overlaps
+        return np.asarray(test["chip_id"].isin(table["chip_id"]))
+
     for path in others:
         table = read_chips(path)
         trained[path.parent.name] = table[table["split"] == "train"]
     used = {name for names in encoders.values() for name in names}
-    overlaps = {name: nearness(test, table).overlaps for name, table in trained.items() if name in used}
+    overlaps = {name: overlaps_with(table) for name, table in trained.items() if name in used}
     rows = []
     for encoder, names in encoders.items():
         hit = np.any([overlaps[name] for name in names], axis=0)

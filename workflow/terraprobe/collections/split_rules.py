@@ -1,7 +1,8 @@
 """How a study may say that chips are split into train, val and test: one model a rule.
 
 `geobands` is the rule of `clip3` (public tool of Allen et al., [C]); `stratified` draws within regions, as `bioclim`
-does ([P]); `blocks` keeps neighbours together; `official` takes a benchmark's own list.
+does ([P]); `blocks` keeps neighbours together; `official` takes a benchmark's own list; `hashed` draws images that have
+no place on Earth.
 """
 
 from typing import Annotated, Literal
@@ -107,5 +108,19 @@ class Official(Recipe):
     file: str = ""
 
 
-SplitRule = Annotated[Geobands | Stratified | Blocks | Official, Field(discriminator="kind")]
+class Hashed(Recipe):
+    """Draw images whose places nobody knows, within each class, in the order of a hash of their names.
+
+    Neighbours cannot be kept apart: scores may flatter what would hold elsewhere.
+
+    Attributes:
+        kind: `hashed`.
+        shares: of train, val and test in every class.
+    """
+
+    kind: Literal["hashed"] = "hashed"
+    shares: Shares = Shares()
+
+
+SplitRule = Annotated[Geobands | Stratified | Blocks | Official | Hashed, Field(discriminator="kind")]
 """Any of them."""

@@ -5,12 +5,13 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terraprobe.artifacts import read_table, table_metadata, write_table
 from terraprobe.collections.blocks import deal_blocks, side_from_labels
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, chip_centres, number_labels, read_chips, unit_sphere
 from terraprobe.collections.official import official_split
-from terraprobe.collections.split_rules import PARTS, Blocks, Geobands, Official, SplitRule, Stratified
+from terraprobe.collections.split_rules import PARTS, Geobands, Hashed, Official, SplitRule, Stratified
 from terraprobe.errors import TerraprobeError
 from terraprobe.stage import In, Ins, Out, Recipe, progress
 
@@ -41,7 +42,7 @@ def assign_splits(*, grid: In, context: Ins, labels: Ins, official: Ins, recipe:
     Args:
         grid: `grid.parquet`.
         context: `context.parquet`, or nothing where the study gives no context.
-        labels: `labels.parquet` where the rule is `blocks` without a side, else nothing.
+        labels: `labels.parquet` where the rule is `hashed`, or `blocks` without a side, else nothing.
         official: where the rule is `official`, its own file or the table of an archive's images; else nothing.
         recipe: the rule.
         chips: `chips.parquet`: the grid's rows with `split` (train, val, test, buffer) and `region`; metadata
@@ -56,20 +57,21 @@ def assign_splits(*, grid: In, context: Ins, labels: Ins, official: Ins, recipe:
     regions = read_table(context[0]).set_index("chip_id")["region"] if context else None
     frame["region"] = "" if regions is None else regions.loc[frame["chip_id"]].to_numpy()
     rule = recipe.split
-    lon, lat = chip_centres(frame)
-    if isinstance(rule, Geobands):
-        split = geobands(lon, lat, rule)
-    elif isinstance(rule, Stratified):
-        split = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), rule)
+    if isinstance(rule, Stratified):
+        frame["split"] = stratified(frame["chip_id"].to_numpy(), frame["region"].to_numpy(), rule)
     elif isinstance(rule, Official):
-        split = official_split(official[0], frame["source"].to_numpy())
+        frame["split"] = official_split(official[0], frame["source"].to_numpy())
+    elif isinstance(rule, Hashed):
+        frame["split"] = hashed(frame["chip_id"].to_numpy(), _classes(labels, frame["chip_id"]), rule)
     else:
-        side_km = rule.side_km or side_from_labels(lon, lat, _label_values(labels, frame["chip_id"]))
-        rule = rule.model_copy(update={"side_km": side_km})
-        split = deal_blocks(lon, lat, frame["block"].to_numpy(), side_km, rule)
-    if isinstance(rule, Geobands | Blocks):
-        split = leave_buffer(lon, lat, split, rule.buffer_m, side_m)
-    frame["split"] = split
+        lon, lat = chip_centres(frame)
+        if isinstance(rule, Geobands):
+            split = geobands(lon, lat, rule)
+        else:
+            side_km = rule.side_km or side_from_labels(lon, lat, _label_values(labels, frame["chip_id"]))
+            rule = rule.model_copy(update={"side_km": side_km})
+            split = deal_blocks(lon, lat, frame["block"].to_numpy(), side_km, rule)
+        frame["split"] = leave_buffer(lon, lat, split, rule.buffer_m, side_m)
     _check_every_split(frame, rule)
     kept: dict[str, str] = {key: metadata[key] for key in ("chip_px", "clip") if key in metadata}
     write_table(chips, frame, {**kept, "split": json.dumps(rule.model_dump(mode="json"), sort_keys=True)})
@@ -84,6 +86,16 @@ def _label_values(labels: Ins, chip_ids: "pd.Series[str]") -> "pd.DataFrame":
     table = read_table(labels[0]).set_index("chip_id").loc[chip_ids]
     values: pd.DataFrame = table[number_labels(table)]
     return values
+
+
+def _classes(labels: Ins, chip_ids: "pd.Series[str]") -> NDArray[np.object_]:
+    """The class of chips that have one each; empty where it is not known."""
+    if not labels:
+        raise TerraprobeError("split hashed: no labels, whose classes it draws within. Take another split.")
+    table = read_table(labels[0]).set_index("chip_id").loc[chip_ids]
+    (column,) = (name for name in table if str(name).endswith("_class"))
+    classes: NDArray[np.object_] = table[column].fillna("").to_numpy(object)
+    return classes
 
 
 _REMEDIES = {
@@ -183,5 +195,28 @@ def stratified(chip_ids: np.ndarray, regions: np.ndarray, rule: Stratified) -> n
         order = np.random.default_rng([rule.seed, name_seed]).permutation(rows)
         cuts = np.round(np.cumsum([rule.shares.train, rule.shares.val]) * len(order)).astype(int)
         for part, chosen in zip(("train", "val", "test"), np.split(order, cuts), strict=True):
+            split[chosen] = part
+    return split
+
+
+def hashed(chip_ids: np.ndarray, classes: np.ndarray, rule: Hashed) -> np.ndarray:
+    """Split of each chip by a hash of its name within its class.
+
+    Where a name stands in the order of its class depends on that class's names alone.
+
+    Args:
+        chip_ids: names of the images, (N,).
+        classes: (N,).
+        rule: shares.
+
+    Returns:
+        Names of splits (N,).
+    """
+    split = np.empty(len(chip_ids), object)
+    for name in np.unique(classes):
+        rows = np.flatnonzero(classes == name)
+        keys = np.array([hashlib.sha256(str(chip).encode()).hexdigest() for chip in chip_ids[rows]])
+        cuts = np.round(np.cumsum([rule.shares.train, rule.shares.val]) * len(rows)).astype(int)
+        for part, chosen in zip(PARTS, np.split(rows[np.argsort(keys)], cuts), strict=True):
             split[chosen] = part
     return split

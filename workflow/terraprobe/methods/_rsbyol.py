@@ -17,6 +17,9 @@ from terraprobe.towers import TowerRecipe, check_tower
 KINDS = MappingProxyType({"reflectance": "ms", "backscatter_db": "sar"})
 """Unit of a modality to the kind of band that it holds: multispectral or radar."""
 
+DISPLAY = "display"
+"""Unit of images that no view is made of: [P] sec. 3 Evaluation judges encoders on RESISC45, pretrains on SEN12MS."""
+
 VIEWS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = MappingProxyType(
     {
         "rsbyol1": (("ms",), ("sar",)),
@@ -61,7 +64,8 @@ class RsbyolRecipe(TrainRecipe):
         views: what the two views of a step are made of.
         towers: name to bands of one modality. Views are drawn from all bands that the towers see. One band enters at a
             time; in a network of triplets (`rsbyol3`, `rsbyol3_rgb`) a tower of three bands enters whole, and a band
-            of any other tower enters three times. Those of the views where none are given.
+            of any other tower enters three times. One of the modality `rgb` is for judging alone. Those of the views
+            where none are given.
         width: of the ResNet: channels of the 3x3 convolutions of its first stage.
         blocks: of its four stages.
         hidden: width of projector and predictor.
@@ -170,6 +174,10 @@ class RsbyolRecipe(TrainRecipe):
         """Of the network: 1 or 3."""
         return len(VIEWS[self.views][0])
 
+    def learns(self, tower: TowerRecipe) -> bool:
+        """Whether views are drawn from a tower's bands."""
+        return bool(kind_of(tower))
+
     def together(self, tower: TowerRecipe) -> bool:
         """Whether a tower's bands enter together."""
         return self.channels == TRIPLET == len(tower.band_names)
@@ -237,13 +245,13 @@ def polarisation(band: str) -> str:
 
 
 def check_bands(name: str, tower: TowerRecipe) -> None:
-    """Refuse bands that are neither reflectance nor VV or VH.
+    """Refuse bands that are neither reflectance nor display values nor VV or VH.
 
     Raises:
         ValueError: names the key, what was found and what is allowed.
     """
-    if not kind_of(tower):
-        allowed = ", ".join(m.name for m in MODALITIES.values() if m.unit in KINDS)
+    if not kind_of(tower) and MODALITIES[tower.modality].unit != DISPLAY:
+        allowed = ", ".join(m.name for m in MODALITIES.values() if m.unit in (*KINDS, DISPLAY))
         raise ValueError(f"towers.{name}.modality: found {tower.modality!r}, allowed {allowed}")
     others = [b for b in tower.band_names if polarisation(b) not in POLARISATIONS]
     if kind_of(tower) == "sar" and others:

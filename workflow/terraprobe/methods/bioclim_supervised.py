@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from terraprobe.archives import EUROSAT_CLASSES
+from terraprobe.archiveclasses import EUROSAT_CLASSES
 from terraprobe.classlists import ClassNames, has_classes, one_hot
 from terraprobe.method import Batch, Note, Source, TrainRecipe
 from terraprobe.methods._bioclim import SHARED_NOTES, ClimateResNet, ClimateResNetRecipe, added, norms, shape

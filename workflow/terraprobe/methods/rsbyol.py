@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from terraprobe.augmentation import ASPECT, BLUR_REACH, DRAWS, ERASED_ASPECT
 from terraprobe.draws import draw_several
 from terraprobe.method import Batch, Method, Note, Source
-from terraprobe.methods._rsbyol import KINDS, POLARISATIONS, RGB, VIEWS, RsbyolRecipe, polarisation
+from terraprobe.methods._rsbyol import DISPLAY, KINDS, POLARISATIONS, RGB, VIEWS, RsbyolRecipe, polarisation
 from terraprobe.modalities import MODALITIES
 from terraprobe.towers import SHARED, TowerRecipe
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from terraprobe.normalisation import TowerInput
     from terraprobe.pool import ChipPool
 
-RANGES = MappingProxyType({"reflectance": (0.0, 1.0), "backscatter_db": (-25.0, 25.0)})
-"""[C] sec. 3 Normalisation: by unit what becomes 0, and how much higher what becomes 1 is. 1e4 DN is reflectance 1."""
+RANGES = MappingProxyType({"reflectance": (0.0, 1.0), "backscatter_db": (-25.0, 25.0), DISPLAY: (0.0, 1.0)})
+"""[C] sec. 3 Normalisation: by unit what becomes 0, and how much higher what becomes 1 is. 1e4 DN is reflectance 1, and
+[D] 255 of an image of 8 bits is 1."""
 
 FIRST, SECOND = "first_view", "second_view"
 PROJECTION = "projection"
@@ -72,6 +73,7 @@ class Rsbyol(Method):
         Note("grey", "mean of the three channels", Source("D", "sec. 3 Augmentation: three channels alone [P]")),
         Note("colour jitter", "none", Source("P", "sec. 3 Augmentation")),
         Note("normalisation", "S2 [0, 1e4] / 1e4, S1 [-25, 0] / 25 + 1, clipped", Source("C", "sec. 3 Normalisation")),
+        Note("images of 8 bits", "value / 255, for judging alone", Source("D", "sec. 3 Evaluation: RESISC45")),
         Note("missing and erased pixels", "0 after normalisation", Source("D", "stated nowhere")),
         Note("usable band", "at least half of its pixels observed", Source("D", "stated nowhere")),
         Note("SAR triplet at evaluation", "VV-VH-VV", Source("P", "sec. 3 Evaluation")),
@@ -110,7 +112,8 @@ class Rsbyol(Method):
         from terraprobe.normalisation import stored_bands
 
         for name, tower in recipe.towers.items():
-            stored_bands(pool, tower, name)
+            if recipe.learns(tower):
+                stored_bands(pool, tower, name)
         return {name: in_unit_range(tower, whole=recipe.together(tower)) for name, tower in recipe.towers.items()}
 
     @staticmethod

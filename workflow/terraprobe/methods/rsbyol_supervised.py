@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from terraprobe.archives import EUROSAT_CLASSES
+from terraprobe.archiveclasses import EUROSAT_CLASSES
 from terraprobe.classlists import ClassNames
 from terraprobe.method import Batch, Method, Note, Source, TrainRecipe
 from terraprobe.methods._bioclim import flip

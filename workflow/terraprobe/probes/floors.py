@@ -1,7 +1,7 @@
 """Features that no encoder is needed for. The same forest, shots and episodes judge them.
 
-`image_stats`, of these `mean_sd` alone (both per modality and concatenated), `coordinates` and `climate`; the majority
-class and the random-init encoders complete the floors elsewhere.
+`image_stats`, of these `mean_sd` alone (both per modality and concatenated), `coordinates` where chips have some, and
+`climate`; the majority class and the random-init encoders complete the floors elsewhere.
 """
 
 import json
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from terraprobe.artifacts import read_table, write_table
 from terraprobe.chips.store import MIN_VALID, ChipStore
-from terraprobe.collections.chiptable import chip_centres, read_context, unit_sphere
+from terraprobe.collections.chiptable import chip_centres, have_places, read_context, unit_sphere
 from terraprobe.errors import TerraprobeError
 from terraprobe.probes.image_stats import STATISTICS, channel_statistics
 from terraprobe.stage import In, Ins, Out, Recipe, progress
@@ -68,7 +68,7 @@ def measure_floors(*, chips: In, stores: Ins, context: Ins, recipe: FloorsRecipe
     if len(stores) > 1:
         images["concat"] = np.concatenate([images[name] for name in sorted(images)], axis=1)
         seen["concat"] = np.asarray(np.stack(list(seen.values())).all(axis=0))
-    everywhere = {"coordinates": coordinates(table)}
+    everywhere = {"coordinates": coordinates(table)} if have_places(table) else {}
     if context:
         everywhere["climate"] = _climate(context[0], table["chip_id"])
     frames = [_rows(table, floor, name, matrix, seen[name]) for floor, matrix in everywhere.items() for name in seen]

@@ -32,7 +32,7 @@ Arm = tuple[str, str]
 
 def group_of(modality: str) -> str:
     """The group of a modality's views."""
-    return OPTICAL if MODALITIES[modality].unit == "reflectance" else RADAR
+    return OPTICAL if MODALITIES[modality].unit in ("reflectance", "display") else RADAR
 
 
 def places(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MplFigure
 
-_NATURAL = ("B04", "B03", "B02")
+_NATURAL = (("B04", "B03", "B02"), ("red", "green", "blue"))
 _ROW_IN, _HEAD_IN, _SIDE_IN = 0.22, 0.6, 3.9
 _COLUMNS = 4
 """At least so many places in a row: fewer chips stand at its left, as large as in other pictures."""
@@ -67,8 +67,11 @@ def frame_image(ax: "Axes", image: NDArray[Any], options: Mapping[str, Any], col
 
 def shown_bands(bands: Sequence[str]) -> tuple[list[int], str]:
     """Which bands are red, green and blue, and what they are called: natural colour, or the first band in grey."""
-    natural = [next((k for k, band in enumerate(bands) if band.endswith(name)), -1) for name in _NATURAL]
-    return (natural, "natural colour") if min(natural) >= 0 else ([0, 0, 0], f"{bands[0]} in grey")
+    for names in _NATURAL:
+        natural = [next((k for k, band in enumerate(bands) if band.endswith(name)), -1) for name in names]
+        if min(natural) >= 0:
+            return natural, "natural colour"
+    return [0, 0, 0], f"{bands[0]} in grey"
 
 
 def colours(store: ChipStore, chips: NDArray[np.intp], channels: Sequence[int]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from terraprobe.collections.chiptable import have_places
 from terraprobe.report.inputs import SPLITS, Collection
 from terraprobe.report.pagedata import coded, packed, script_json
 from terraprobe.report.results import RIVAL_TITLES, label_title, size_words
@@ -23,8 +24,12 @@ def error_map(collections: Sequence[Collection], mistakes: pd.DataFrame, titles:
         titles: of evaluations, by name.
 
     Returns:
-        `data`, JSON for the page's script.
+        `data`, JSON for the page's script; empty where no collection has places.
     """
+    collections = [c for c in collections if have_places(c.chips)]
+    if not collections:
+        return {}
+    mistakes = mistakes[mistakes["collection"].isin([c.name for c in collections])]
     blocks = {c.name: sorted(map(str, set(c.chips["block"]))) for c in collections}
     calls = [_calls(key, rows, blocks, titles) for key, rows in _in_order(mistakes)]
     about = {c.name: _about(c, blocks[c.name]) for c in collections}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terraprobe.collections.chiptable import chip_centres
+from terraprobe.collections.chiptable import chip_centres, have_places
 from terraprobe.report.inputs import SPLITS, Collection, TrainedEncoder
 from terraprobe.report.pagedata import coded, packed, script_json
 from terraprobe.report.results import label_title
@@ -60,7 +60,7 @@ def _chips(collection: Collection, points: pd.DataFrame, most: int) -> NDArray[n
 def _about(collection: Collection, chips: NDArray[np.intp], pictures: Thumbnails) -> dict[str, Any]:
     """Everything about the chips of a collection that no encoder changes."""
     table = collection.chips.iloc[chips]
-    lon, lat = chip_centres(table)
+    places = zip(("lon", "lat"), chip_centres(table), strict=True) if have_places(table) else ()
     named = {"split": ("split", coded(table["split"], SPLITS)), "region": ("region", coded(table["region"]))}
     named |= {
         str(name): (label_title(str(name)), coded(collection.classes[name].iloc[chips]))
@@ -76,8 +76,7 @@ def _about(collection: Collection, chips: NDArray[np.intp], pictures: Thumbnails
         "ids": table["chip_id"].tolist(),
         "blocks": coded(table["block"]),
         "shows": coded(pictures.shows),
-        "lon": packed(lon, "f4"),
-        "lat": packed(lat, "f4"),
+        **{axis: packed(values, "f4") for axis, values in places},
         "classes": {key: {"title": title, **codes} for key, (title, codes) in named.items() if codes["names"] != [""]},
         "numbers": {
             name: {"title": label_title(name), "values": packed(values, "f4")}

@@ -1,6 +1,7 @@
 """What the leakage audits found: a picture, sentences by fixed rule, and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,9 @@ NEAR_SHARE = 0.1
 
 
 def draw_leakage(audit: Audit, note: CollectionNote, gallery: Gallery) -> list[Picture]:
-    """The picture of one collection; call it within `house_style`."""
+    """The picture of one collection, none where its images have no place; call it within `house_style`."""
+    if audit["test_to_train"] is None:
+        return []
     near = audit["test_to_train"]["within_km"]
     shares = ", ".join(f"{near[str(km)]:.0%} within {km} km" for km in MARKS_KM)
     figure = leakage_figure(audit, f"{note.title} ({note.kind})", note.planted_km)
@@ -30,6 +33,8 @@ def draw_leakage(audit: Audit, note: CollectionNote, gallery: Gallery) -> list[P
 def leakage_sentences(audit: Audit, note: CollectionNote) -> list[str]:
     """What follows from the figures by rule: nearness, length against distance, the planted length, pretraining."""
     near, said = audit["test_to_train"], []
+    if near is None:
+        return _by_name(audit)
     if near["touching_pairs"]:
         said.append(f"{near['touching_pairs']:,} pairs of a test and a train chip touch.")
     if near["within_km"]["1"] >= NEAR_SHARE:
@@ -44,6 +49,24 @@ def leakage_sentences(audit: Audit, note: CollectionNote) -> list[str]:
     if audit["pretraining"] and not hit:
         names = ", ".join(row["encoder"] for row in audit["pretraining"])
         said.append(f"No test chip lies on ground that an encoder was pretrained on ({names}).")
+    return said
+
+
+def _by_name(audit: Audit) -> list[str]:
+    """What can be said of images without places."""
+    said = [
+        "The images have no place on Earth: how near test chips are to train chips cannot be told, neighbours could "
+        "not be kept apart, and scores may flatter what would hold elsewhere. Each image is a block of its own: "
+        "intervals resample test chips."
+    ]
+    hit = [row for row in audit["pretraining"] if row["chips"]]
+    said += [
+        f"{row['encoder']} was pretrained on images called as {row['chips']:,} test chips ({row['share']:.0%})."
+        for row in hit
+    ]
+    if audit["pretraining"] and not hit:
+        names = ", ".join(row["encoder"] for row in audit["pretraining"])
+        said.append(f"No test chip is called as an image that an encoder was pretrained on ({names}).")
     return said
 
 
@@ -67,10 +90,7 @@ def leakage_table(collections: Sequence[Collection]) -> Table:
             "collection": note.title,
             "data": note.kind,
             "test_chips": audit["chips"]["test"],
-            **{f"within_{km}_km": audit["test_to_train"]["within_km"][str(km)] for km in MARKS_KM},
-            "touching_pairs": audit["test_to_train"]["touching_pairs"],
-            "touching_val_pairs": audit["test_to_train"]["touching_val_pairs"],
-            "median_km": audit["test_to_train"]["quantiles_m"]["median"] / 1000,
+            **_nearest(audit["test_to_train"]),
             "length_km": (audit["correlogram"] or {}).get("length_km"),
             "planted_km": note.planted_km,
             "pretraining_overlap": max((row["share"] for row in audit["pretraining"]), default=None),
@@ -93,6 +113,20 @@ def leakage_table(collections: Sequence[Collection]) -> Table:
         "which labels stay alike (planted: by the simulator); seen: largest share on ground of an encoder's training."
     )
     return Table("leakage", caption, columns, pd.DataFrame(rows))
+
+
+def _nearest(near: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How near test is to train; nothing of images without places."""
+    if near is None:
+        return dict.fromkeys(
+            (*(f"within_{km}_km" for km in MARKS_KM), "touching_pairs", "touching_val_pairs", "median_km")
+        )
+    return {
+        **{f"within_{km}_km": near["within_km"][str(km)] for km in MARKS_KM},
+        "touching_pairs": near["touching_pairs"],
+        "touching_val_pairs": near["touching_val_pairs"],
+        "median_km": near["quantiles_m"]["median"] / 1000,
+    }
 
 
 def alike_table(collections: Sequence[Collection]) -> Table:

@@ -28,13 +28,19 @@ def save_picture(audit: Audit, path: Path) -> None:
 
 
 def leakage_figure(audit: Audit, title: str, planted_km: float | None) -> "Figure":
-    """Distances of test chips to train, and below them the correlograms where there are labels.
+    """Distances of test chips to train, and below them the correlograms where there are labels; a word without places.
 
     Args:
         audit: content of `leakage.json`.
         title: of the figure.
         planted_km: autocorrelation length that a simulator planted, marked where it is known.
     """
+    if audit["test_to_train"] is None:
+        figure, axes = themed_figure(_PANEL_IN / 2)
+        axes[0, 0].set_axis_off()
+        axes[0, 0].set_title(title)
+        axes[0, 0].text(0.5, 0.5, "The images have no place on Earth: no distances.", ha="center", va="center")
+        return figure
     told = audit["correlogram"] is not None
     figure, axes = themed_figure(_PANEL_IN * (1 + told), 1 + told)
     _draw_distances(axes[0, 0], audit)

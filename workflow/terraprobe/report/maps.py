@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, EARTH_RADIUS_M, chip_centres
+from terraprobe.collections.chiptable import CHIP_RESOLUTION_M, EARTH_RADIUS_M, chip_centres, have_places
 from terraprobe.report.drawing import CYCLE, INK, PAPER, SPLIT_COLOURS, Gallery, Picture, colour_key, themed_figure
 from terraprobe.report.inputs import SPLITS, Collection
 
@@ -15,7 +15,12 @@ _TRUE_COLOUR = ("B04", "B03", "B02")
 
 
 def draw_maps(collection: Collection, gallery: Gallery) -> list[Picture]:
-    """Maps of one collection: its picture where it lies on one grid, its splits, its regions where it has some."""
+    """Maps of one collection: its picture where it lies on one grid, its splits, its regions where it has some.
+
+    None where nobody knows where its chips are.
+    """
+    if not have_places(collection.chips):
+        return []
     if _is_scene(collection):
         return _scene_maps(collection, gallery)
     pictures = [_places_map(collection, "split", dict(SPLIT_COLOURS), gallery)]

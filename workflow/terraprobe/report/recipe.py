@@ -21,7 +21,7 @@ from terraprobe.report.notes import (
 )
 from terraprobe.sources import read_sources
 from terraprobe.study import ArchiveCollection, AreaCollection, FolderCollection, SimulatedCollection, Study
-from terraprobe.study.area import CONTEXT_SOURCES, ELSEWHERE
+from terraprobe.study.area import CONTEXT_SOURCES, ELSEWHERE, ELSEWHERE_SOURCES
 
 if TYPE_CHECKING:
     from terraprobe.study import (
@@ -194,14 +194,18 @@ def _collection(collection: "AnyCollection") -> CollectionNote:
             name=collection.name,
             title=title,
             simulated=False,
-            source=f"{archive.title}: images and classes of the benchmark as they are.{_context_words(collection)}",
+            source=f"{archive.title}: images and classes of the benchmark as they are.{_context_words(collection)}"
+            + ("" if archive.placed else " Nobody knows where on Earth an image is: no map, no distance, no climate."),
             licence=archive.licence,
-            attribution=_COPERNICUS,
+            attribution="" if collection.archive == "resisc45" else _COPERNICUS,
             split=split,
         )
     if isinstance(collection, AreaCollection):
         context = [read_sources()[name] for name in CONTEXT_SOURCES] if collection.has_context else []
-        licences = [PRODUCTS[layer].licence for layer in collection.from_earth_engine] + [s.licence for s in context]
+        elsewhere = [name for name in ELSEWHERE if name in collection.layers]
+        licences = [PRODUCTS[layer].licence for layer in collection.from_earth_engine]
+        licences += [read_sources()[ELSEWHERE_SOURCES[name]].licence for name in elsewhere]
+        licences += [source.licence for source in context]
         return CollectionNote(
             name=collection.name,
             title=title,
@@ -209,7 +213,7 @@ def _collection(collection: "AnyCollection") -> CollectionNote:
             source=f"Chips over {Path(collection.area).name}, {collection.months[0]} to {collection.months[-1]}: "
             f"{', '.join(dict.fromkeys(PRODUCTS[layer].dataset for layer in collection.from_earth_engine))} by Google "
             "Earth Engine"
-            + "".join(f", {ELSEWHERE[name]}" for name in ELSEWHERE if name in collection.layers)
+            + "".join(f", {ELSEWHERE[name]}" for name in elsewhere)
             + "".join(f", your own labels {Path(file).name} ({name})" for name, file in collection.files.items())
             + "."
             + (f" Context: {' and '.join(source.title for source in context)}." if context else ""),
@@ -243,6 +247,9 @@ def _split(collection: "AnyCollection") -> str:
     split = collection.split
     if split.kind == "stratified":
         return "Chips drawn at random within each region: neighbours may stand on both sides."
+    if split.kind == "hashed":
+        shares = f"{split.shares.train:.0%} train, {split.shares.val:.0%} val, {split.shares.test:.0%} test"
+        return f"By a hash of the images' names within each class ({shares}): neighbours may stand on both sides."
     if split.kind == "official":
         return f"By source, as listed in {Path(split.file).name}." if split.file else "As published with the archive."
     apart = f"chips of different splits are at least {split.buffer_m:g} m apart."

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terraprobe.chips.store import MIN_VALID, ChipStore
+from terraprobe.collections.chiptable import have_places
 from terraprobe.modalities import MODALITIES, LabelLayer
 from terraprobe.report.chipviews import Row, colours, draw_rows
 from terraprobe.report.drawing import CYCLE, Gallery, Picture, colour_key
@@ -37,11 +38,12 @@ def draw_samples(collection: Collection, gallery: Gallery) -> list[Picture]:
     classes = dict(entry for layer, store in labels for entry in _key(layer, store, chips))
     if classes:
         colour_key(figure, classes)
-    side_m = next(iter(collection.modalities.values())).chip_px * 10
+    side_px = next(iter(collection.modalities.values())).chip_px
+    side = f"{side_px * 10:,} m" if have_places(collection.chips) else f"{side_px} px"
     note = collection.note
     alt = f"{len(chips)} chips of {note.title} side by side; rows: {'; '.join(row.title for row in rows)}."
     caption = (
-        f"{note.title} ({note.kind}): {len(chips)} train chips, {side_m:,} m a side, chosen to differ. "
+        f"{note.title} ({note.kind}): {len(chips)} train chips, {side} a side, chosen to differ. "
         "Each column is one chip."
     )
     return [gallery.add(f"samples-{collection.name}", figure, alt, caption)]
@@ -99,6 +101,8 @@ def modality_rows(name: str, store: ChipStore, chips: NDArray[np.intp]) -> list[
     title = MODALITIES[name].title if name in MODALITIES else name
     if store.layer.unit == "reflectance":
         return _reflectance_rows(title, store, chips)
+    if store.layer.unit == "display":
+        return [Row(title, list(colours(store, chips, range(3))))]
     if store.layer.unit == "coherence":
         best = np.argmax(store.valid[chips], axis=1)
         images = list(store.physical(chips, best))

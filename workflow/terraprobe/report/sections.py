@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from terraprobe.collections.chiptable import have_places
 from terraprobe.probes.inits import TRAINED
 from terraprobe.probes.tasks import define_task
 from terraprobe.report.augmentations import draw_views
@@ -161,7 +162,8 @@ class Material:
 def opening(material: Material) -> list[str]:
     """How many chips there are of what, and what could not run."""
     counts = "; ".join(
-        f"{c.note.title} ({c.note.kind}): {len(c.chips):,} chips in {c.chips['block'].nunique():,} blocks"
+        f"{c.note.title} ({c.note.kind}): {len(c.chips):,} chips "
+        + (f"in {c.chips['block'].nunique():,} blocks" if have_places(c.chips) else "without a place on Earth")
         for c in material.collections
     )
     sentences = [f"Data: {counts}." if counts else "Nothing of this could run here."]
@@ -400,7 +402,9 @@ def pictures(material: Material, gallery: Gallery) -> dict[str, Any]:
     collections = material.collections
     with house_style():
         return {
-            "places": [{"note": c.note, "pictures": draw_maps(c, gallery)} for c in collections],
+            "places": [
+                {"note": c.note, "placed": have_places(c.chips), "pictures": draw_maps(c, gallery)} for c in collections
+            ],
             "leakage": [_leakage(c, gallery) for c in collections],
             "samples": [picture for c in collections for picture in draw_samples(c, gallery)],
             "training": [_training(material, encoder, gallery) for encoder in by_arm(material.encoders)],

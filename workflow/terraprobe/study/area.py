@@ -14,6 +14,8 @@ from terraprobe.study.ownlabels import OwnClasses
 
 ELSEWHERE = MappingProxyType({"s1_coherence": "ARIA S1 GUNW by ASF", "ghs_built": "GHS-BUILT-S 2020"})
 """Layers of an area that other services than Earth Engine give, and what they are."""
+ELSEWHERE_SOURCES = MappingProxyType({"s1_coherence": "gunw", "ghs_built": "ghs_built"})
+"""Their names in the registry of sources."""
 CONTEXT_SOURCES = ("worldclim", "regions")
 """Where climate and regions of an area come from: names in the registry of sources."""
 

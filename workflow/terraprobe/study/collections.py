@@ -9,10 +9,15 @@ from terraprobe.acquire.packaged import SCENES
 from terraprobe.acquire.simulated.world import LAYERS, SimulatedWorld
 from terraprobe.collections.chiptable import CHIP_RESOLUTION_M
 from terraprobe.collections.leakage import LeakageLimit
-from terraprobe.collections.split_rules import Official, SplitRule
+from terraprobe.collections.split_rules import Hashed, Official, SplitRule
 from terraprobe.modalities import LABELS, MODALITIES, MONTHS, LabelLayer
 from terraprobe.stage import Recipe
 from terraprobe.study.names import Name, check_names
+
+HASHED = (
+    "kind: hashed is for archives whose images have no place on Earth; allowed geobands, stratified, blocks, official"
+)
+"""What is said of a split by names where places are known."""
 
 
 class Collection(Recipe):
@@ -58,13 +63,20 @@ class Collection(Recipe):
             )
         if isinstance(split, Official) and not split.file and not cls.own_split:
             raise ValueError("file: required, only an archive comes with a split; allowed a CSV with source,split")
+        if isinstance(split, Hashed) and not cls.own_split:
+            raise ValueError(HASHED)
         return split
 
     @model_validator(mode="after")
     def _labels_give_the_side(self) -> "Collection":
-        if self.split_needs_labels and not self.labels:
+        if self.placed and self.split.kind == "blocks" and self.split_needs_labels and not self.labels:
             raise ValueError("split.side_km: none given, and there are no labels to tell it from; give either")
         return self
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is known where on Earth its chips are."""
+        return True
 
     @property
     def has_context(self) -> bool:
@@ -78,8 +90,8 @@ class Collection(Recipe):
 
     @property
     def split_needs_labels(self) -> bool:
-        """Whether the split waits for the labels, whose autocorrelation gives the side of its blocks."""
-        return self.split.kind == "blocks" and self.split.side_km is None
+        """Whether the split waits for the labels: their classes, or their autocorrelation, the side of its blocks."""
+        return self.split.kind == "hashed" or (self.split.kind == "blocks" and self.split.side_km is None)
 
     @model_validator(mode="after")
     def _chip_fits(self) -> "Collection":

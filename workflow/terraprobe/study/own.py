@@ -10,7 +10,7 @@ from terraprobe.acquire.folder import list_geotiffs
 from terraprobe.archives import ARCHIVES, REGIONS, ArchiveName, layer_folder, watched
 from terraprobe.modalities import LABELS, MODALITIES, LabelLayer
 from terraprobe.study.area import AreaCollection
-from terraprobe.study.collections import Collection, SceneCollection, SimulatedCollection
+from terraprobe.study.collections import HASHED, Collection, SceneCollection, SimulatedCollection
 from terraprobe.study.names import check_names
 from terraprobe.study.ownlabels import OwnClasses
 
@@ -105,7 +105,8 @@ class FolderCollection(OwnClasses, OwnFiles):
     @field_validator("modalities")
     @classmethod
     def _fixed(cls, names: list[str]) -> list[str]:
-        check_names(names, [m.name for m in MODALITIES.values() if not m.variable], why="in a folder of GeoTIFFs")
+        measured = [m.name for m in MODALITIES.values() if not m.variable and m.unit != "display"]
+        check_names(names, measured, why="in a folder of GeoTIFFs")
         return names
 
     @model_validator(mode="after")
@@ -173,13 +174,14 @@ class ArchiveCollection(OwnFiles):
 
     Attributes:
         kind: `archive`.
-        archive: `eurosat` (EuroSAT MS; s2_l1c, 64 px, `label: eurosat_class`), `bigearthnet_v1` or `bigearthnet_v2`
-            (s2_l2a, s1_grd, 120 px, `label: bigearthnet_classes`, the 19 of them), `sen12ms` or `dfc2020` (s2_l1c,
-            s1_grd, 256 px, maps as `labels: [dfc2020]`).
+        archive: `eurosat` (EuroSAT MS; s2_l1c, 64 px, `label: eurosat_class`), `eurosat_rgb` (EuroSAT RGB; rgb, 64 px,
+            the same label) or `resisc45` (rgb, 256 px, `label: resisc45_class`), whose images have no place on Earth,
+            `bigearthnet_v1` or `bigearthnet_v2` (s2_l2a, s1_grd, 120 px, `label: bigearthnet_classes`, the 19 of them),
+            `sen12ms` or `dfc2020` (s2_l1c, s1_grd, 256 px, maps as `labels: [dfc2020]`).
         exclude: text files that name images to leave out, one a line.
         scenes: from which share of the images to which, as `[0.03, 0.53]`: scenes are taken whole, in an order that a
             hash of their names gives, so that parts which do not overlap share no scene. Of `sen12ms` and `dfc2020`.
-        block_km: side of a spatial block, the unit of the bootstrap.
+        block_km: side of a spatial block, the unit of the bootstrap; where images have no place each is one.
     """
 
     own_split: ClassVar[bool] = True
@@ -209,6 +211,28 @@ class ArchiveCollection(OwnFiles):
             )
         if self.chip_px != held.chip_px:
             raise ValueError(f"chip_px: found {self.chip_px}, allowed {held.chip_px}, the side of its images")
+        return self
+
+    @property
+    def placed(self) -> bool:
+        """Whether it is known where on Earth its chips are."""
+        return ARCHIVES[self.archive].placed
+
+    @model_validator(mode="after")
+    def _placed_where_it_must_be(self) -> "ArchiveCollection":
+        if self.placed:
+            if self.split.kind == "hashed":
+                raise ValueError(f"split.{HASHED}")
+            return self
+        why = f"the images of {self.archive} have no place on Earth"
+        if self.split.kind not in ("official", "hashed"):
+            raise ValueError(f"split.kind: found {self.split.kind!r}, allowed official, hashed: {why}")
+        needing = [key for key in ("climate", "elevation", "regions", "block_km") if key in self.model_fields_set]
+        if needing:
+            raise ValueError(f"{needing[0]}: found {getattr(self, needing[0])!r}, allowed none: {why}")
+        near = sorted(self.leakage_limit.model_fields_set - {"pretraining_overlap"})
+        if near:
+            raise ValueError(f"leakage_limit: found {near[0]}, allowed pretraining_overlap (by name) alone: {why}")
         return self
 
     def absent(self) -> list[str]:

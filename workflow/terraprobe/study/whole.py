@@ -141,7 +141,8 @@ class Study(Recipe):
         held = {modality for c in collections for modality in c.modalities}
         for tower, spec in encoder.full_recipe.towers.items():
             where = f"encoders[{encoder.name}].recipe.towers[{tower}]"
-            check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
+            if encoder.full_recipe.learns(spec):
+                check_names([spec.modality], held, f"{where}.modality", f"in {', '.join(encoder.collections)}")
             check_names(
                 dict.fromkeys(spec.bands or ()),
                 MODALITIES[spec.modality].bands,

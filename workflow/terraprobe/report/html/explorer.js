@@ -7,8 +7,7 @@ class Explorer {
     Object.assign(this, { root, data, sheets: new Map(), picked: -1 });
     this.part = (name) => root.querySelector(`[data-part="${name}"]`);
     for (const c of Object.values(data.collections)) {
-      c.lon = unpack(c.lon, Float32Array);
-      c.lat = unpack(c.lat, Float32Array);
+      for (const axis of ["lon", "lat"]) if (c[axis]) c[axis] = unpack(c[axis], Float32Array);
       for (const one of [...Object.values(c.classes), c.blocks, c.shows]) one.codes = unpack(one.codes, Uint16Array);
       for (const one of Object.values(c.numbers)) one.values = unpack(one.values, Float32Array);
     }
@@ -60,11 +59,8 @@ class Explorer {
     if (other) this.chooseWithin();
     const up = Float32Array.from(view.y, (v) => v);
     this.places = { x: Float32Array.from(view.x, (v) => v), y: up };
-    const about = this.about, narrow = Math.cos((about.lat.reduce((a, b) => a + b, 0) / about.lat.length) * (Math.PI / 180));
-    this.ground = {
-      x: Float32Array.from(view.chips, (c) => about.lon[c] * narrow), y: Float32Array.from(view.chips, (c) => about.lat[c]),
-    };
-    this.map.narrow = narrow;
+    const about = this.about;
+    this.lay(about, view);
     this.marks = [];
     this.rowOf = Uint16Array.from(view.chips, (_, k) => k);
     this.recolour();
@@ -95,6 +91,18 @@ class Explorer {
     });
     this.count = make("output");
     this.own.replaceChildren(colour.label, ...filters, this.count);
+  }
+
+  // Chips of images without a place on Earth have no map.
+  lay(about, view) {
+    this.part("ground").hidden = !about.lat;
+    this.ground = null;
+    if (!about.lat) return;
+    const narrow = Math.cos((about.lat.reduce((a, b) => a + b, 0) / about.lat.length) * (Math.PI / 180));
+    this.ground = {
+      x: Float32Array.from(view.chips, (c) => about.lon[c] * narrow), y: Float32Array.from(view.chips, (c) => about.lat[c]),
+    };
+    this.map.narrow = narrow;
   }
 
   recolour() {
@@ -132,7 +140,7 @@ class Explorer {
     this.map.half = 2;
     const common = { code, shown, colours: () => this.colours(), marks: this.marks };
     this.scatter.show({ ...this.places, ...common });
-    this.map.show({ ...this.ground, ...common });
+    if (this.ground) this.map.show({ ...this.ground, ...common });
   }
 
   sheet(name, k) {
@@ -195,7 +203,7 @@ class Explorer {
     const found = near.map((row, order) => ({ row, order, cosine: view.cosines[k * view.k + order] / 1e4 }))
       .filter(({ row }) => row < view.chips.length);
     this.marks = [k, ...found.map(({ row }) => row)];
-    for (const plot of [this.scatter, this.map]) {
+    for (const plot of this.ground ? [this.scatter, this.map] : [this.scatter]) {
       plot.marks = this.marks;
       plot.ring();
     }
@@ -204,7 +212,8 @@ class Explorer {
     this.part("chip").replaceChildren(this.picture(chip, "shot large"), make("div", {}, title, list));
     this.part("near").replaceChildren(...found.map(({ row, cosine }) => {
       const other = view.chips[row];
-      const words = `cosine ${cosine.toFixed(3)}, ${ground(about, chip, other)} away, ${about.classes.split.names[about.classes.split.codes[other]]}`;
+      const away = about.lat ? ` ${ground(about, chip, other)} away,` : "";
+      const words = `cosine ${cosine.toFixed(3)},${away} ${about.classes.split.names[about.classes.split.codes[other]]}`;
       const button = make("button", { type: "button", title: about.ids[other] }, this.picture(other, "shot"), make("span", {}, words));
       button.addEventListener("click", () => { this.pick(row); this.part("near").querySelector("button")?.focus(); });
       return make("li", {}, button);
