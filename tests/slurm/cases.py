@@ -4,7 +4,6 @@ All run at the same time. Each takes the cluster, what waits for the local run a
 of its own.
 """
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 from cluster import Cluster, run, until
-from study import Submitted, assert_equal, command, pending, without_training, write_study
+from study import Submitted, assert_equal, command, pending, send, without_training, write_study
 
 PIXELS = "results/mini/collections/land/chips/s1_grd_monthly/000.npy"
 TRAINED = ("--until", "pretrain_encoder")
@@ -23,6 +22,8 @@ TRAINED = ("--until", "pretrain_encoder")
 
 SLICES = 2
 """Time limits that a training runs into before it is done."""
+
+WARNINGS = {signal.SIGUSR1, signal.SIGTERM}
 
 Finished = Callable[[], Path]
 
@@ -68,12 +69,12 @@ def time_limit(cluster: Cluster, local: Finished, folder: Path) -> list[str]:
     remarks, training = [], 0
     for _ in range(SLICES):
         training = submitted.until_it_trains(after=training)
-        # SLURM looks at time limits every half minute: the training is held, so that it need not last so long.
-        os.kill(training, signal.SIGSTOP)
-        until(lambda pid=training: pending(pid) & {signal.SIGUSR1, signal.SIGTERM}, 240, "the end of the time")
-        remarks += [f"asked to end by {one.name}" for one in pending(training)]
-        os.kill(training, signal.SIGCONT)
-        until(lambda: "stopped by " in submitted.training_log(), 90, "the end of the slice")
+        # SLURM looks at time limits every half minute: the training is held, so that it need not last so long. On a
+        # busy machine it may have been warned, and have ended, before it is held.
+        send(training, signal.SIGSTOP)
+        until(lambda pid=training: submitted.stopped() or pending(pid) & WARNINGS, 240, "the end of the time")
+        send(training, signal.SIGCONT)
+        until(submitted.stopped, 90, "the end of the slice")
         remarks += submitted.told("stopped by ")
     submitted.finish()
     assert_equal(local(), folder)

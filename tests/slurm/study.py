@@ -1,5 +1,6 @@
 """A mini study run on this machine or through the SLURM profile, in folders of their own."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -148,6 +149,10 @@ class Submitted:
         lines = [line for line in self.training_log().splitlines() if line.startswith(beginning)]
         return [line.partition("; state in ")[0].partition(" from ")[0] for line in lines]
 
+    def stopped(self) -> bool:
+        """Whether the training of this folder has ended before its time."""
+        return "stopped by " in self.training_log()
+
     def resumed(self) -> list[str]:
         """Where the training went on, which it must have done."""
         lines = self.told("resumed after step ")
@@ -163,6 +168,12 @@ class Submitted:
             except OSError:  # it has ended
                 continue
         return 0
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process, where it has not ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def pending(pid: int) -> set[signal.Signals]:
