@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import tracemalloc
 
 import pytest
 
@@ -59,6 +60,27 @@ def test_a_file_arrives_whole_whatever_passes(loopback, tmp_path, faults):
     fetch(tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == BODY
     assert left(tmp_path) == ["a.zip"]
+
+
+def test_how_far_it_is_is_said_in_bytes_and_files_again_and_again(loopback, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("terraprobe.acquire.meter.EVERY_S", 0.0)
+    loopback.put(URL, Stored(BODY))
+    fetch(tmp_path / "a.zip")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("test: ")]
+    assert said[-1] == "test: 1 of 1 files, 3.1 of 3.1 MB fetched"
+    assert "test: 0 of 1 files, 0.1 of 3.1 MB fetched" in said and len(said) > 10
+
+
+def test_parts_alone_are_held_in_memory(loopback, tmp_path):
+    """Whatever a file's size; the body that this server holds was there before."""
+    body = BODY * 8
+    loopback.put(URL, Stored(body))
+    tracemalloc.start()
+    try:
+        fetch(tmp_path / "a.zip", known(bytes=len(body), sha256=hashlib.sha256(body).hexdigest()))
+        assert tracemalloc.get_traced_memory()[1] < len(body) / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_cut_body_goes_on_where_it_stopped(loopback, tmp_path):

@@ -1,5 +1,11 @@
 """The full study of clip3: the areas that it names, and the number of jobs that they make."""
 
+import os
+import re
+import subprocess
+import sys
+import time
+
 import pytest
 
 from terraprobe.artifacts import read_json
@@ -59,3 +65,21 @@ def test_the_report_says_where_pixels_come_from(study):
         assert "CC-BY-4.0" in note.licence
         assert "NASA JPL, ASF DAAC" in note.licence  # of ARIA GUNW
         assert "European Commission reuse notice" in note.licence  # of GHS-BUILT-S
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not os.environ.get("TERRAPROBE_LONG"), reason="the whole plan is made by make test-long")
+def test_all_of_it_is_planned_without_credentials_or_a_checkpoint(repository):
+    """How long that takes is printed, not judged: machines differ."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--nolock", "--quiet", "rules", "--cores", "2"]
+    began = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--directory", str(repository), "--configfile", str(repository / "studies/clip3.yaml")],
+        cwd=repository, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    print(f"planned in {time.perf_counter() - began:.1f} s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE)}
+    assert jobs["cut_chips"] == 6 * 425 and jobs["fetch_coherence"] == 425
+    assert jobs["total"] < 10_000
+    assert not any("checkpoint" in path.read_text() for path in (repository / "workflow/rules").glob("*.smk"))
