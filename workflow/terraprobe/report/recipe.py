@@ -264,7 +264,7 @@ def _encoder(encoder: "EncoderEntry", notes: tuple[CollectionNote, ...]) -> Enco
     towers = encoder.full_recipe.towers
     deviations = []
     modalities = sorted({tower.modality for tower in towers.values()})
-    if len(modalities) < len(towers):
+    if encoder.method == "clip3" and len(modalities) < len(towers):
         sensors = ", ".join(MODALITIES[m].title for m in modalities)
         deviations.append(
             f"Towers {', '.join(towers)} see bands of one sensor ({sensors}), where the paper pairs sensors: our own "
