@@ -25,6 +25,7 @@ _LEARN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     "bioclim": {"width": 16, "blocks": [1, 1, 1, 1], "lr": 1e-3},
     "bioclim_supervised": {"width": 16, "blocks": [1, 1, 1, 1], "lr": 1e-3, "patience": 5},
     "rsbyol": {"width": 8, "blocks": [1, 1, 1, 1], "lr": 0.05, "val_batches": 4},
+    "rsbyol_supervised": {"width": 8, "blocks": [1, 1, 1, 1], "lr": 1e-3, "val_batches": 4},
     "simsiam": {"features": 4, "width": 8, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 32,
                 "aspp_rates": [1, 2, 3], "projection": 128, "hidden": 32, "val_batches": 4},
     "pixif": {"features": 4, "width": 8, "blocks": [1, 1, 1, 1], "output_stride": 8, "aspp": 32,
@@ -35,6 +36,9 @@ _LEARN: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )  # fmt: skip
 """Networks of the quickstart's size, for machines without a GPU."""
+
+SUPERVISED = ("bioclim_supervised", "rsbyol_supervised")
+"""Methods that learn the labels themselves, and are judged by heads of their own."""
 
 RADAR = {"modality": "s1_grd"}
 _TEN = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
@@ -47,7 +51,7 @@ def encoders(chosen: Choices) -> list[dict[str, Any]]:
     for method in chosen.methods:
         if method == "sscl":
             entries.append(_entry("sscl_unifeat", chosen))
-        more = {"sscl": {"start": "sscl_unifeat"}, "bioclim_supervised": {"label": f"{chosen.layer}_class"}}
+        more = {"sscl": {"start": "sscl_unifeat"}, **{key: {"label": f"{chosen.layer}_class"} for key in SUPERVISED}}
         entries.append(_entry(method, chosen, more.get(method, {})))
     return entries
 
@@ -77,6 +81,8 @@ def _towers(method: str, chosen: Choices) -> Mapping[str, Mapping[str, Any]]:
         return inputs.towers
     if method.startswith("bioclim"):
         return {"s2": {"modality": inputs.optical}}
+    if method == "rsbyol_supervised":
+        return {"rgb": {"modality": inputs.optical, "bands": ["B04", "B03", "B02"]}}
     if method == "rsbyol":
         return {"ms": {"modality": inputs.optical, "bands": _TEN}, "sar": {**RADAR, "bands": ["VV", "VH"]}}
     return {"s1": RADAR, "s2": {"modality": inputs.optical, **({} if chosen.machine.gpus else {"bands": _FOUR})}}
@@ -92,14 +98,14 @@ def evaluations(chosen: Choices) -> list[dict[str, Any]]:
     def measure(name: str, probe: str, **keys: Any) -> None:
         found.append({"name": name, "probe": probe, "collection": "area", **keys})
 
-    if methods != ["bioclim_supervised"]:
+    if not set(methods) <= set(SUPERVISED):
         measure("few_labels", "forest", tasks=own or ["croplands", "water"], sizes=sizes, repeats=5)
     if joint := [method for method in methods if method in ("sscl", "simsiam", "pixif")]:
         steps = {} if chosen.machine.gpus else {"steps": 300, "lrs": [0.1, 0.01]}
         measure("pixels", "segmentation", label=layer, encoders=joint, sizes=sizes[-2:], repeats=2, **steps)
     if "rsbyol" in methods:
         measure("bands", "mlp", label=f"{layer}_class", encoders=["rsbyol"], sizes=["full"], repeats=2)
-    if "bioclim_supervised" in methods:
+    if set(methods) & set(SUPERVISED):
         measure("heads", "classifier", label=f"{layer}_class")
     if "bioclim" in methods:
         measure("images", "reconstruction", label=f"{layer}_class")
