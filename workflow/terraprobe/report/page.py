@@ -15,12 +15,11 @@ from terraprobe.report.explorer import explorer
 from terraprobe.report.html.render import render_page
 from terraprobe.report.inputs import by_arm, read_collections, read_encoders
 from terraprobe.report.leakage import alike_table, leakage_table
+from terraprobe.report.material import Archive, Material
 from terraprobe.report.notes import ReportRecipe
 from terraprobe.report.overview import collections_table, encoders_table, labels_table, missing_table, scores_table
 from terraprobe.report.projection import skipped_projections
 from terraprobe.report.sections import (
-    Archive,
-    Material,
     class_pools_of,
     classifications,
     headlines,
