@@ -18,9 +18,10 @@ NOTE = ClassificationNote(name="kinds", title="Kinds on Simland", collection="si
 def trained(name: str, *runs: tuple[float, int], **machine: Any) -> TrainedEncoder:
     """An encoder of some seeds: seconds and epochs of each."""
     note = EncoderNote(name=name, title=name, collections=("sim",), data="Simland (simulated)")
-    where = {"device": "cpu", "precision": "fp32", "threads": 1, **machine}
     histories = tuple(pd.DataFrame({"epoch": range(epochs)}) for _, epochs in runs)
-    return TrainedEncoder(note, ({},), histories, tuple({**where, "seconds": seconds} for seconds, _ in runs))
+    card = {"method": machine.pop("method", "bioclim_supervised")}
+    where = {"device": "cpu", "precision": "fp32", "threads": 1, **machine}
+    return TrainedEncoder(note, (card,), histories, tuple({**where, "seconds": seconds} for seconds, _ in runs))
 
 
 PLAIN = trained("plain", (20.0, 10), (30.0, 10))
@@ -91,6 +92,11 @@ def test_scores_beside_costs_are_means_over_tasks_and_draws_of_the_encoder_as_a_
     assert probe_scores(pixels, {"cover": "Cover"}, "miou", "mIoU") == {"Cover: mIoU": {"e": 0.3}}
 
 
+def test_networks_of_another_paper_have_no_alpha_of_this_one() -> None:
+    scratch = trained("plain", (20.0, 10), method="rsbyol_supervised")
+    assert math.isnan(cost_table(NOTE, arms(plain=10.0), [scratch]).frame["paper_alpha"][0])
+
+
 def test_costs_stand_on_a_page_of_their_own_and_leftovers_go(tmp_path: Path) -> None:
     recipe = ReportRecipe(
         study="s", title="Study", about="", collections=(), encoders=(), evaluations=(), classifications=(NOTE,)
@@ -106,7 +112,7 @@ def test_costs_stand_on_a_page_of_their_own_and_leftovers_go(tmp_path: Path) -> 
     both = pd.read_csv(tmp_path / "cost/trainings.csv").set_index("encoder")
     assert both["seconds"].tolist() == pytest.approx([25, 21.5])
     assert both.loc["plain", "Kinds (simulated)"] == 0.75 and math.isnan(both.loc["cbn", "Kinds (simulated)"])
-    assert both.loc["cbn", ["epochs", "machine"]].tolist() == [7, "cpu, 1 threads"]
+    assert both.loc["cbn", ["epochs", "machine"]].tolist() == [7, "cpu, threads: 1"]
     write_costs(recipe, trainings_table([], {}), [], tmp_path / "index.html")
     assert not list((tmp_path / "cost").iterdir())
 

@@ -49,6 +49,11 @@ def relative_cost(encoder: TrainedEncoder, reference: TrainedEncoder) -> float:
     return epoch_seconds(encoder) / base if len(machines) == 1 and base > 0 else float("nan")
 
 
+def _published(encoder: TrainedEncoder, conditioning: str) -> float:
+    """Alpha in the paper of `bioclim`, which says nothing of other networks: NaN."""
+    return PAPER_ALPHA[conditioning.lower()] if encoder.card["method"] == "bioclim_supervised" else float("nan")
+
+
 def cost_table(note: ClassificationNote, arms: pd.DataFrame, encoders: Sequence[TrainedEncoder]) -> Table:
     """One row an encoder of an evaluation, in the order of the study; the first one is the reference.
 
@@ -69,7 +74,7 @@ def cost_table(note: ClassificationNote, arms: pd.DataFrame, encoders: Sequence[
                 "epoch_s": epoch_seconds(encoder),
                 "alpha": alpha,
                 "relative_epochs": alpha * arm["epochs"],
-                "paper_alpha": PAPER_ALPHA[arm["conditioning"].lower()],
+                "paper_alpha": _published(encoder, arm["conditioning"]),
             }
         )
     one, three = "{:.1f}".format, "{:.3f}".format

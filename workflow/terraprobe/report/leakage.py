@@ -41,15 +41,7 @@ def leakage_sentences(audit: Audit, note: CollectionNote) -> list[str]:
         said.append(f"{near['within_km']['1']:.0%} of the test chips have a train chip within 1 km.")
     if audit["correlogram"] is not None:
         said += _length_sentences(audit["correlogram"]["length_km"], near["quantiles_m"]["median"] / 1000, note)
-    hit = [row for row in audit["pretraining"] if row["chips"]]
-    said += [
-        f"{row['encoder']} was pretrained on the ground of {row['chips']:,} test chips ({row['share']:.0%})."
-        for row in hit
-    ]
-    if audit["pretraining"] and not hit:
-        names = ", ".join(row["encoder"] for row in audit["pretraining"])
-        said.append(f"No test chip lies on ground that an encoder was pretrained on ({names}).")
-    return said
+    return said + _pretrained(audit, "on the ground of", "lies on ground")
 
 
 def _by_name(audit: Audit) -> list[str]:
@@ -59,14 +51,16 @@ def _by_name(audit: Audit) -> list[str]:
         "not be kept apart, and scores may flatter what would hold elsewhere. Each image is a block of its own: "
         "intervals resample test chips."
     ]
+    return said + _pretrained(audit, "on images called as", "is called as an image")
+
+
+def _pretrained(audit: Audit, how: str, none: str) -> list[str]:
+    """Which encoders saw test chips when they were pretrained, or that none did."""
     hit = [row for row in audit["pretraining"] if row["chips"]]
-    said += [
-        f"{row['encoder']} was pretrained on images called as {row['chips']:,} test chips ({row['share']:.0%})."
-        for row in hit
-    ]
+    said = [f"{row['encoder']} was pretrained {how} {row['chips']:,} test chips ({row['share']:.0%})." for row in hit]
     if audit["pretraining"] and not hit:
         names = ", ".join(row["encoder"] for row in audit["pretraining"])
-        said.append(f"No test chip is called as an image that an encoder was pretrained on ({names}).")
+        said.append(f"No test chip {none} that an encoder was pretrained on ({names}).")
     return said
 
 

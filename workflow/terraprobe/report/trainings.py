@@ -69,7 +69,7 @@ def trainings_table(encoders: Sequence[TrainedEncoder], scores: Scores) -> Table
             "train_chips": encoder.card["chips"]["train"],
             "epochs": float(np.mean([len(history) for history in encoder.histories])),
             "seconds": float(np.mean([cost.get("seconds", np.nan) for cost in encoder.costs])),
-            "machine": "; ".join(sorted({f"{c['device']}, {c['threads']} threads" for c in encoder.costs if c})),
+            "machine": "; ".join(sorted({f"{c['device']}, threads: {c['threads']}" for c in encoder.costs if c})),
             **{title: values.get(encoder.note.name, np.nan) for title, values in scores.items()},
         }
         for encoder in encoders
@@ -83,7 +83,7 @@ def trainings_table(encoders: Sequence[TrainedEncoder], scores: Scores) -> Table
     )  # fmt: skip
     caption = (
         "What each training took here, the mean over seeds, without what it was begun from; and what its encoder then "
-        "scores. Wall time of work on whatever the machine did meanwhile."
+        "scores. Wall time, whatever else the machine did meanwhile."
     )
     frame = pd.DataFrame(rows, columns=[column.source for column in columns])
     return Table("trainings", caption, columns, frame)
